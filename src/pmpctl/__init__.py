@@ -1,0 +1,3 @@
+"""pmpctl: one machine, one GPU, one dependable OpenAI-compatible API."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Engine and Docker output -> named cause and cure."""

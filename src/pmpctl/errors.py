@@ -1,0 +1,191 @@
+"""Every error a user can meet: one class, one stable code, one exit status, what happened and what to do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitStatus(IntEnum):
+    DONE = 0
+    BUG = 1
+    INVALID = 2
+    DOES_NOT_FIT = 3
+    ENGINE_FAILED = 4
+    SWITCH_ROLLED_BACK = 5
+    SWITCH_FAILED = 6
+    SMOKE_FAILED = 7
+    HOST_NOT_READY = 8
+    LOCKED = 9
+    NETWORK = 10
+    TIMED_OUT = 11
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: a stable code, a sentence on what happened, a sentence on what to do."""
+
+    code: str
+    message: str
+    cure: str
+    details: tuple[str, ...] = ()
+
+
+class PmpctlError(Exception):
+    """The base of everything pmpctl raises on purpose."""
+
+    code: ClassVar[str]
+    exit_status: ClassVar[ExitStatus]
+
+    def __init__(self, message: str, *, cure: str, details: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.cure = cure
+        self.details = tuple(details)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return (Problem(self.code, self.message, self.cure, self.details),)
+
+
+class ProfileFileInvalid(PmpctlError):
+    """The profile file, or what it was merged with, is wrong; carries every problem at once."""
+
+    code = "profile_file_invalid"
+    exit_status = ExitStatus.INVALID
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        first = problems[0]
+        super().__init__(first.message, cure=first.cure, details=first.details)
+        self._problems = tuple(problems)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return self._problems
+
+
+class ProfileFileMissing(PmpctlError):
+    code = "profile_file_missing"
+    exit_status = ExitStatus.INVALID
+
+
+class ProfileUnknown(PmpctlError):
+    code = "profile_unknown"
+    exit_status = ExitStatus.INVALID
+
+
+class PlanInvalid(PmpctlError):
+    """The profile is well-formed, but cannot be run on this host or with this image."""
+
+    code = "plan_invalid"
+    exit_status = ExitStatus.INVALID
+
+
+class OpenListener(PmpctlError):
+    """A wider bind than loopback without tokens, and nobody said that this is meant."""
+
+    code = "open_listener"
+    exit_status = ExitStatus.INVALID
+
+
+class UsageError(PmpctlError):
+    code = "usage"
+    exit_status = ExitStatus.INVALID
+
+
+class TokenFileInvalid(PmpctlError):
+    code = "token_file_invalid"
+    exit_status = ExitStatus.INVALID
+
+
+class DockerNotAvailable(PmpctlError):
+    code = "docker_not_available"
+    exit_status = ExitStatus.HOST_NOT_READY
+
+
+class GpuNotAvailable(PmpctlError):
+    code = "gpu_not_available"
+    exit_status = ExitStatus.HOST_NOT_READY
+
+
+class EngineProgramMissing(PmpctlError):
+    """The process runtime found no vLLM to run."""
+
+    code = "engine_program_missing"
+    exit_status = ExitStatus.HOST_NOT_READY
+
+
+class PortTaken(PmpctlError):
+    code = "port_taken"
+    exit_status = ExitStatus.HOST_NOT_READY
+
+
+class RuntimeFailed(PmpctlError):
+    """The runtime refused or broke while it carried out the plan; the message is the runtime's own, cleaned."""
+
+    code = "runtime_failed"
+    exit_status = ExitStatus.HOST_NOT_READY
+
+
+class NameConflict(PmpctlError):
+    """A container of that name exists and is not ours."""
+
+    code = "name_conflict"
+    exit_status = ExitStatus.HOST_NOT_READY
+
+
+class DiskFull(PmpctlError):
+    code = "disk_full"
+    exit_status = ExitStatus.HOST_NOT_READY
+
+
+class ImagePullFailed(PmpctlError):
+    code = "image_pull_failed"
+    exit_status = ExitStatus.NETWORK
+
+
+class ImageBuildFailed(PmpctlError):
+    code = "image_build_failed"
+    exit_status = ExitStatus.HOST_NOT_READY
+
+
+class EngineStartFailed(PmpctlError):
+    """The engine ended before it answered; `details` are its first error lines."""
+
+    code = "engine_start_failed"
+    exit_status = ExitStatus.ENGINE_FAILED
+
+
+class WrongModelServed(PmpctlError):
+    code = "wrong_model_served"
+    exit_status = ExitStatus.ENGINE_FAILED
+
+
+class GatewayStartFailed(PmpctlError):
+    code = "gateway_start_failed"
+    exit_status = ExitStatus.ENGINE_FAILED
+
+
+class StartStalled(PmpctlError):
+    """No progress for `start_timeout` seconds."""
+
+    code = "start_stalled"
+    exit_status = ExitStatus.TIMED_OUT
+
+
+class WorkspaceLocked(PmpctlError):
+    code = "workspace_locked"
+    exit_status = ExitStatus.LOCKED
+
+
+class WorkspaceNotWritable(PmpctlError):
+    code = "workspace_not_writable"
+    exit_status = ExitStatus.HOST_NOT_READY
+
+
+class NothingRuns(PmpctlError):
+    """A command that needs something running found nothing of ours."""
+
+    code = "nothing_runs"
+    exit_status = ExitStatus.INVALID

@@ -1,0 +1,1 @@
+"""Model facts and weights: the Hugging Face cache."""

@@ -1,0 +1,1 @@
+"""The verbs: each takes a workspace, yields events and returns a frozen result."""

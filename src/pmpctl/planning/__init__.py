@@ -1,0 +1,1 @@
+"""Profile + host + workspace -> plan. Pure: no I/O."""

@@ -1,0 +1,1 @@
+"""The profile file: models, loading, validation, schema, legacy import."""

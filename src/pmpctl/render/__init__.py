@@ -1,0 +1,1 @@
+"""Plan -> compose file, units and manifests."""

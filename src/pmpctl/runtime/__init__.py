@@ -1,0 +1,1 @@
+"""Carries a plan out: Docker containers or detached processes behind one protocol."""

@@ -1,0 +1,117 @@
+"""The Runtime protocol: the few verbs that operations need from whatever runs the units."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pmpctl.planning.plan import Role, RuntimeKind, Unit
+
+UnitPhase = Literal["created", "running", "restarting", "paused", "exited", "dead"]
+Health = Literal["healthy", "unhealthy", "starting", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeInfo:
+    kind: RuntimeKind
+    version: str
+    endpoint: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitState:
+    """What the runtime says about one unit that carries the workspace's label."""
+
+    id: str
+    name: str
+    role: Role
+    profile: str
+    plan_hash: str
+    phase: UnitPhase
+    health: Health
+    image: str
+    exit_code: int | None
+    oom_killed: bool
+    restart_count: int
+    started_at: float | None
+    finished_at: float | None
+    error: str = ""
+
+    @property
+    def alive(self) -> bool:
+        return self.phase in ("running", "restarting", "paused")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a step has come; `total` is None while nobody knows."""
+
+    message: str
+    done: int = 0
+    total: int | None = None
+    unit: Literal["bytes", "percent", "steps"] = "bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    stream: Literal["stdout", "stderr"]
+    text: str
+    timestamp: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """`since` is seconds since the epoch; `tail` None means everything that is kept."""
+
+    follow: bool = False
+    since: float | None = None
+    tail: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    memory_bytes: int
+    pids: int
+
+
+class Runtime(Protocol):
+    """Each method raises a PmpctlError with a cure for what the user can meet; nothing else escapes."""
+
+    @property
+    def kind(self) -> RuntimeKind: ...
+
+    def info(self) -> RuntimeInfo: ...
+
+    def units(self) -> Sequence[UnitState]:
+        """Every unit of this workspace, also those that exited or were only created."""
+        ...
+
+    def check(self, unit: Unit) -> None:
+        """Refuse, before anything is touched, what is bound to fail: ports held by others, foreign names, GPU support."""
+        ...
+
+    def prepare(self, unit: Unit) -> Iterator[Progress]:
+        """Pull or build what the unit runs from; nothing to do yields nothing."""
+        ...
+
+    def start(self, unit: Unit) -> UnitState:
+        """Create and start; on failure nothing half-made stays behind."""
+        ...
+
+    def stop(self, state: UnitState, timeout_seconds: float) -> None: ...
+
+    def remove(self, state: UnitState) -> None: ...
+
+    def clean(self) -> Sequence[str]:
+        """Remove networks and leftovers that carry our label, keep caches; returns what was removed."""
+        ...
+
+    def state(self, unit_id: str) -> UnitState | None: ...
+
+    def logs(self, state: UnitState, query: LogQuery) -> Iterator[LogLine]: ...
+
+    def usage(self, state: UnitState) -> Usage | None: ...
+
+    def execute(self, state: UnitState, argv: Sequence[str]) -> tuple[int, str]:
+        """Run a command inside the unit; returns its exit status and output."""
+        ...

@@ -1,0 +1,1 @@
+"""Memory arithmetic: weights, KV cache, activations, verdict. Pure."""
