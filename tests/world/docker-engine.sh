@@ -4,7 +4,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # The engine keeps using these after a checkout is gone.
 mkdir -p "$WORLD/gpu"
-install -m 755 "$WORLD_SCRIPTS"/gpu/nvidia-container-runtime* "$WORLD/gpu/"
+install -m 755 "$WORLD_SCRIPTS/gpu/container_runtime.py" "$WORLD/gpu/nvidia-container-runtime"
+install -m 755 "$WORLD_SCRIPTS/gpu/container_runtime_hook.py" "$WORLD/gpu/nvidia-container-runtime-hook"
 
 has_gpu_stand_in() { docker info --format '{{json .Runtimes}}' 2>/dev/null | grep -q nvidia; }
 

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Stand-in for NVIDIA's OCI runtime (`docker run --runtime nvidia`): adds the hook beside it to the bundle, then becomes runc."""
+"""Stand-in for NVIDIA's OCI runtime (`docker run --runtime nvidia`): adds the hook to the bundle, then becomes runc.
+
+Installed as `nvidia-container-runtime`, beside the hook.
+"""
 
 import json
 import os
@@ -24,7 +27,7 @@ def main() -> None:
     if "create" in arguments and "--bundle" in arguments:
         add_hook(Path(arguments[arguments.index("--bundle") + 1]))
     runc = shutil.which("runc") or sys.exit("runc is not on PATH")
-    os.execv(runc, ["runc", *arguments])
+    os.execv(runc, ["runc", *arguments])  # noqa: S606 - becoming runc is the point
 
 
 main()

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Stand-in for NVIDIA's container hook: gives a container the two imaginary GPUs that it asks for, and refuses others.
 
-Called by runc as `nvidia-container-runtime-hook prestart` with the OCI state on stdin. It puts an `nvidia-smi` into the container's root that
-lists what the container was given, device nodes (copies of /dev/null) into its /dev, and the request, as it came, into REQUEST_FILE.
+Installed as `nvidia-container-runtime-hook`, called by runc with `prestart` and the OCI state on stdin. It puts an
+`nvidia-smi` into the container's root that lists what the container was given, device nodes (copies of /dev/null) into
+its /dev, and the request, as it came, into REQUEST_FILE.
 """
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +20,8 @@ DEVICES = {
 REQUEST_FILE = "etc/nvidia-visible-devices"
 
 NVIDIA_SMI = """#!/bin/sh
-# Stand-in for nvidia-smi, placed by the container hook of the tests: a listing, or the rows of --query-gpu in noheader,nounits form.
+# Stand-in for nvidia-smi, placed by the container hook of the tests:
+# a listing, or the rows of --query-gpu as with --format=csv,noheader,nounits.
 fields=''
 for argument in "$@"; do
   case $argument in --query-gpu=*) fields=$(echo "${argument#*=}" | tr , ' ') ;; esac
@@ -77,7 +78,7 @@ def place_nvidia_smi(root: Path, uuids: list[str]) -> None:
 
 
 def make_device_nodes(container_pid: int, root: Path, count: int) -> None:
-    """The container's /dev exists only in its own mount namespace; /dev/null's numbers are the ones that its device cgroup allows."""
+    """Enter the container's mount namespace for its /dev; /dev/null's numbers are the ones its device cgroup allows."""
     for name in ["nvidiactl", *(f"nvidia{index}" for index in range(count))]:
         node = f"{root}/dev/{name}"
         command = [
@@ -108,7 +109,7 @@ def main() -> None:
         return
     request = environment["NVIDIA_VISIBLE_DEVICES"]
     uuids = granted(request)
-    root = Path(os.path.join(bundle, config["root"]["path"]))  # noqa: PTH118 - join keeps an absolute second part
+    root = bundle / config["root"]["path"]
     record = root / REQUEST_FILE
     record.parent.mkdir(parents=True, exist_ok=True)
     record.write_text(request + "\n")
