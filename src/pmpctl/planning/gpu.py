@@ -1,0 +1,35 @@
+"""Which GPUs the engine gets, and by which of the ways that the host offers."""
+
+from pmpctl.errors import GpuNotAvailable
+from pmpctl.planning.context import Context
+from pmpctl.planning.plan import GpuRequest
+from pmpctl.profiles.model import HostSettings
+
+
+def gpu_in_docker(context: Context) -> GpuRequest | None:
+    if context.profile.device != "cuda":
+        return None
+    wanted = context.host.gpu_access
+    offered = context.facts.gpu_methods
+    if wanted == "auto" and not offered:
+        raise GpuNotAvailable(
+            f"the profile {context.profile.name!r} needs an NVIDIA GPU, and this Docker engine offers none",
+            cure="Install nvidia-container-toolkit, run `nvidia-ctk runtime configure --runtime=docker` and restart "
+            'Docker; or run a profile with device = "cpu", such as `demo`.',
+        )
+    return GpuRequest(offered[0] if wanted == "auto" else wanted, _devices(context.host))
+
+
+def gpu_without_docker(context: Context) -> GpuRequest | None:
+    if context.profile.device != "cuda":
+        return None
+    if not context.facts.gpu_count:
+        raise GpuNotAvailable(
+            f"the profile {context.profile.name!r} needs an NVIDIA GPU, and the driver shows none on this host",
+            cure='Check that `nvidia-smi` lists the card; or run a profile with device = "cpu", such as `demo`.',
+        )
+    return GpuRequest("device-requests", _devices(context.host))
+
+
+def _devices(host: HostSettings) -> tuple[str, ...]:
+    return ("all",) if host.gpus == "all" else tuple(map(str, host.gpus))
