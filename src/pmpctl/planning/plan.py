@@ -55,9 +55,12 @@ class HealthCheck:
 
 @dataclass(frozen=True, slots=True)
 class ImageBuild:
-    """An image made here: `context` is the folder with Dockerfile and sources, `args` the build arguments."""
+    """An image made here: `files` are the build's context as (name in it, path here), `args` the build arguments.
 
-    context: Path
+    No part of a hash: the image's tag names the content, and where that content lies differs between machines.
+    """
+
+    files: tuple[tuple[str, Path], ...]
     args: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -94,7 +97,7 @@ class Unit:
 
     @property
     def hash(self) -> str:
-        return _hash(self, without=("labels",))
+        return _hash(self, without=("labels", "build"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ class Plan:
 
     @property
     def hash(self) -> str:
-        return _hash(self, without=("labels", "warnings"))
+        return _hash(self, without=("labels", "build", "warnings"))
 
 
 def as_data(value: Any) -> Any:
