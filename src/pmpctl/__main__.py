@@ -1,0 +1,27 @@
+"""The console script: answers the bare help and the version at once, and leaves all else to the Typer application."""
+
+import os
+import sys
+
+HELP_FILE = os.path.join(os.path.dirname(__file__), "cli", "help.txt")  # noqa: PTH118, PTH120 - pathlib costs 3 ms
+
+
+def main() -> int:
+    argv = sys.argv[1:]
+    if "_PMPCTL_COMPLETE" not in os.environ:
+        if argv in ([], ["-h"], ["--help"]):
+            with open(HELP_FILE, encoding="utf-8") as file:  # noqa: PTH123
+                sys.stdout.write(file.read())
+            return 0
+        if argv == ["--version"]:
+            from pmpctl import __version__
+
+            sys.stdout.write(f"pmpctl {__version__}\n")
+            return 0
+    from pmpctl.cli.run import run
+
+    return run(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""Runs one command line; the one place where exceptions end and become words and an exit status."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+import typer
+
+from pmpctl.cli.app import COMMAND_PATH, command
+from pmpctl.cli.context import Globals
+from pmpctl.errors import ExitStatus, UsageError
+from pmpctl.ui.console import Ui
+
+PROGRAM = "pmpctl"
+
+
+def run(argv: Sequence[str]) -> int:
+    if "_PMPCTL_COMPLETE" in os.environ:
+        return _complete()
+    # Names from the file system and the network are printed even where the terminal's encoding lacks a letter.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, _interrupt)
+    root: Any = None
+    try:
+        root = command().make_context(PROGRAM, list(argv))
+        with root:
+            root.command.invoke(root)
+            sys.stdout.flush()
+    except typer.Exit as end:
+        return end.exit_code
+    except BrokenPipeError:
+        return _reader_left()
+    except BaseException as error:  # noqa: BLE001 - this is where all of them end
+        try:
+            return _ui(root, argv).fail(root.meta.get(COMMAND_PATH, "") if root else "", _as_ours(error))
+        except BrokenPipeError:
+            return _reader_left()
+    return ExitStatus.DONE
+
+
+def _ui(root: Any, argv: Sequence[str]) -> Ui:
+    """The command's own; when parsing failed before there was one, made from what can be seen."""
+    if root is not None and isinstance(root.obj, Globals):
+        return root.obj.ui
+    options = argv[: list(argv).index("--")] if "--" in argv else argv
+    return Ui(json_output="--json" in options, color=False if "--no-color" in options else None)
+
+
+def _as_ours(error: BaseException) -> BaseException:
+    if isinstance(error, typer.Abort):
+        return KeyboardInterrupt()
+    if not isinstance(error, typer.TyperException):
+        return error
+    context = getattr(error, "ctx", None)
+    where = context.command_path if context else PROGRAM
+    return UsageError(error.format_message(), cure=f"See `{where} --help`.")
+
+
+def _complete() -> int:
+    # Typer would load rich, which takes longer than all the rest, to strip markup that our help texts do not have.
+    sys.modules["rich"] = None  # type: ignore[assignment]
+    with contextlib.suppress(BrokenPipeError):
+        command().main(args=[], prog_name=PROGRAM)
+    return ExitStatus.DONE
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Being told to stop is an interruption like Ctrl-C: what cleans up gets the chance to."""
+    raise KeyboardInterrupt
+
+
+def _reader_left() -> int:
+    """Whoever read our output has gone, such as `head`; nobody is there to be told."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitStatus.INTERRUPTED

@@ -1,0 +1,127 @@
+"""The Ui: runs an operation while showing its progress, prints results and failures, for people or as JSON."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TextIO, TypeVar
+
+from pmpctl.errors import ExitStatus, Problem
+from pmpctl.operations.events import Operation
+from pmpctl.planning.plan import as_data
+from pmpctl.ui.failure import failure
+from pmpctl.ui.progress import JsonReporter, PlainReporter, Reporter
+from pmpctl.ui.redact import Redactor
+from pmpctl.ui.terminal import Writer
+
+T = TypeVar("T")
+
+SCHEMA = 1
+
+
+class Ui:
+    """Results go to stdout, progress and errors to stderr; with JSON everything for machines goes to stdout."""
+
+    def __init__(
+        self,
+        json_output: bool = False,
+        quiet: bool = False,
+        color: bool | None = None,
+        debug: bool = False,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+    ) -> None:
+        self.json_output = json_output
+        self.quiet = quiet
+        self.debug = debug
+        self.redactor = Redactor.from_environment()
+        self.out = Writer(stdout or sys.stdout, self.redactor, color)
+        self.err = Writer(stderr or sys.stderr, self.redactor, color)
+
+    def run(self, operation: Operation[T]) -> T:
+        """Drive an operation to its result; however this ends, the operation's `finally` blocks have run."""
+        with contextlib.closing(operation), self._reporter() as reporter:
+            while True:
+                try:
+                    event = next(operation)
+                except StopIteration as stop:
+                    result: T = stop.value
+                    return result
+                reporter.show(event)
+
+    def result(self, command: str, data: Any, human: Callable[[Writer], None] | str) -> None:
+        """The outcome of a command, once and last: words for people or the JSON envelope."""
+        if self.json_output:
+            self._json(_envelope(command, ExitStatus.DONE, data, ()))
+        elif isinstance(human, str):
+            self.out.line(human)
+        else:
+            human(self.out)
+
+    def item(
+        self, event: str, data: dict[str, Any], human: str, stream: Literal["stdout", "stderr"] = "stdout"
+    ) -> None:
+        """One of many that come over time, such as a line of a log."""
+        if self.json_output:
+            self._json({"schema": SCHEMA, "event": event, **data})
+        else:
+            (self.out if stream == "stdout" else self.err).line(human)
+
+    def frame(self, event: str, data: dict[str, Any], human: Callable[[Writer], None]) -> None:
+        """A view that is shown again and again: redrawn in place on a terminal, one after the other elsewhere."""
+        if self.json_output:
+            self._json({"schema": SCHEMA, "event": event, **data})
+            return
+        if self.out.is_terminal:
+            self.out.stream.write("\x1b[H\x1b[J")
+        human(self.out)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        self.out.table(columns, rows)
+
+    def warn(self, message: str) -> None:
+        if self.json_output:
+            self._json({"schema": SCHEMA, "event": "notice", "level": "warning", "message": message})
+        else:
+            self.err.labelled("warning", message, "warning")
+
+    def fail(self, command: str, error: BaseException) -> int:
+        """Say what went wrong and how to mend it; returns the exit status."""
+        outcome = failure(error, self.debug)
+        if self.json_output:
+            self._json(_envelope(command, outcome.exit_status, None, outcome.problems))
+            return outcome.exit_status
+        for problem in outcome.problems:
+            self.err.labelled("error", problem.message, "error")
+            for detail in problem.details:
+                for line in detail.splitlines() or [""]:
+                    self.err.line(f"  {line}")
+            self.err.labelled("cure", problem.cure, "cure")
+        return outcome.exit_status
+
+    def _reporter(self) -> Reporter:
+        if self.json_output:
+            return JsonReporter(lambda event: self._json({"schema": SCHEMA, **event}), self.quiet)
+        if self.err.is_terminal and not self.quiet:
+            # rich takes as long to load as all the rest: only where there is a screen to draw on.
+            from pmpctl.ui.live import LiveReporter
+
+            return LiveReporter(self.err)
+        return PlainReporter(self.err, self.quiet)
+
+    def _json(self, value: dict[str, Any]) -> None:
+        self.out.raw(json.dumps(self.redactor.data(as_data(value))))
+
+
+def _envelope(command: str, status: ExitStatus, data: Any, problems: Sequence[Problem]) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "command": command,
+        "ok": status == ExitStatus.DONE,
+        "exit_status": int(status),
+        "data": data,
+        "errors": [
+            {"code": each.code, "message": each.message, "cure": each.cure, "details": list(each.details)}
+            for each in problems
+        ],
+    }

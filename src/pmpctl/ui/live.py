@@ -1,0 +1,82 @@
+"""Progress on a terminal: a line per open phase with a spinner and a bar, ticked off above as phases end."""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.text import Text
+
+from pmpctl.operations.events import Event, Notice, PhaseFinished, PhaseProgress, PhaseStarted
+from pmpctl.ui.progress import amount
+from pmpctl.ui.terminal import Writer
+from pmpctl.ui.text import human_seconds
+
+
+class LiveReporter:
+    def __init__(self, writer: Writer, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clean = writer.clean
+        self._clock = clock
+        encoding = (writer.stream.encoding or "").lower()
+        self._tick, self._cross = ("✓", "✗") if encoding.startswith("utf") else ("+", "x")
+        console = Console(file=writer.stream, no_color=not writer.color, highlight=False, markup=False, emoji=False)
+        self._progress = Progress(
+            SpinnerColumn("dots" if encoding.startswith("utf") else "line"),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[amount]}", markup=False),
+            TextColumn("{task.fields[message]}", style="dim", markup=False),
+            console=console,
+            transient=True,
+        )
+        self._titles: dict[str, str] = {}
+        self._started_at: dict[str, float] = {}
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        for phase in tuple(self._tasks):
+            if error is not None:
+                self._end(phase, self._cross, "red", self._clock() - self._started_at[phase])
+        self._progress.stop()
+
+    def show(self, event: Event) -> None:
+        match event:
+            case PhaseStarted(phase, title):
+                self._titles[phase] = self._clean(title)
+                self._started_at[phase] = self._clock()
+                self._tasks[phase] = self._progress.add_task(
+                    self._titles[phase], total=None, visible=True, amount="", message=""
+                )
+            case PhaseProgress(phase):
+                if phase in self._tasks:
+                    self._progress.update(
+                        self._tasks[phase],
+                        total=100 if event.unit == "percent" else event.total,
+                        completed=event.done,
+                        amount=amount(event),
+                        message=self._clean(event.message),
+                    )
+            case PhaseFinished(phase, seconds, message):
+                self._end(phase, self._tick, "green", seconds, message)
+            case Notice(level, message):
+                words = Text(self._clean(message))
+                if level == "warning":
+                    words = Text.assemble(("warning:", "yellow"), " ", words)
+                self._progress.console.print(words, soft_wrap=True)
+
+    def _end(self, phase: str, mark: str, style: str, seconds: float, message: str = "") -> None:
+        if phase in self._tasks:
+            self._progress.remove_task(self._tasks.pop(phase))
+        title = self._titles.pop(phase, phase)
+        words = Text.assemble((mark, style), f" {title}  ", (human_seconds(seconds), "dim"))
+        if message:
+            words.append(f"  {self._clean(message)}")
+        self._progress.console.print(words, soft_wrap=True)

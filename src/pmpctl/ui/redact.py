@@ -1,0 +1,84 @@
+"""One redactor for everything that is printed: registered secrets, and what looks like one."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+MASK = "***"
+
+_SHORTEST_REGISTERED = 6
+_SECRET_VARIABLE = re.compile(r"(TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY)$")
+_SECRET_KEY = re.compile(
+    r"^(.*[_-])?(token|tokens|secret|password|api[_-]?key|authorization|cookie)$|^x-registry-auth$", re.IGNORECASE
+)
+_HEADERS = r"(?:proxy-)?authorization|x-api-key|api-key|x-registry-auth|(?:set-)?cookie"
+_QUERY_KEYS = r"[\w-]*token|api[_-]?key|key|sig|signature|x-amz-(?:signature|credential|security-token)"
+
+# Each pattern keeps its first group and masks what follows it.
+_PATTERNS = (
+    re.compile(rf"(?i)(\b(?:{_HEADERS})[\"']?\s*[:=]\s*[\"']?)[^\"'\r\n]+"),
+    re.compile(
+        r"(?i)(\bbearer\s+)(?!(?:tokens?|auth|authentication|authorization|scheme|header)(?:[\s.,;:)]|$))[^\s\"',]+"
+    ),
+    re.compile(r"((?<![A-Za-z0-9])hf_)[A-Za-z0-9]{16,}"),
+    re.compile(r"((?<![A-Za-z0-9])sk-)[A-Za-z0-9_-]{8,}"),
+    re.compile(r"((?<![\w-])[\"']?tokens[\"']?\s*[:=]\s*)\[[^\]]*\]?"),
+    re.compile(r"(\b[A-Z0-9_]*(?:TOKEN|SECRET|PASSWORD|API_KEY)(?:=|[\"']\s*:\s*)[\"']?)[^\s\"',]+"),
+    re.compile(r"((?<!\w)--(?:api-key|token|hf-token)[= ])[^\s\"',]+"),
+    re.compile(r"(?i)(https?://)[^\s/?#]+(?=@)"),
+    re.compile(r"(?i)([a-z][a-z0-9+.-]*://[^\s/?#:@]+:)[^\s/?#]+(?=@)"),
+    re.compile(rf"(?i)([?&](?:{_QUERY_KEYS})=)[^&\s\"']+"),
+)
+
+
+class Redactor:
+    """Knows the secrets of this run; `text` and `data` return what may be shown."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._forms: set[str] = set()
+        self._registered: re.Pattern[str] | None = None
+        for secret in secrets:
+            self.register(secret)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Redactor":
+        """A redactor that knows the value of every variable whose name says that it is a secret."""
+        variables = os.environ if environment is None else environment
+        return cls(value for name, value in variables.items() if _SECRET_VARIABLE.search(name))
+
+    def register(self, secret: str) -> None:
+        """Mask this value wherever it turns up; a very short one would mask half of every page, so it is left out."""
+        if len(secret) < _SHORTEST_REGISTERED:
+            return
+        from urllib.parse import quote
+
+        self._forms |= {secret, quote(secret, safe="")}
+        longest_first = sorted(self._forms, key=len, reverse=True)
+        self._registered = re.compile("|".join(re.escape(form) for form in longest_first))
+
+    def text(self, text: str) -> str:
+        if self._registered is not None:
+            text = self._registered.sub(MASK, text)
+        for pattern in _PATTERNS:
+            text = pattern.sub(rf"\g<1>{MASK}", text)
+        return text
+
+    def data(self, value: Any) -> Any:
+        """The same for JSON-ready data: every string, and what stands under a key that names a secret."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {self.text(str(key)): self._member(str(key), item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.data(item) for item in value]
+        return value
+
+    def _member(self, key: str, value: Any) -> Any:
+        if not _SECRET_KEY.match(key):
+            return self.data(value)
+        if isinstance(value, str):
+            return MASK if value else value
+        if isinstance(value, list | tuple):
+            return [MASK if isinstance(item, str) else self.data(item) for item in value]
+        return self.data(value)

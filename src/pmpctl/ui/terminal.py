@@ -1,0 +1,52 @@
+"""Where text goes: one stream, its colours, and the redactor in front of it."""
+
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from typing import TextIO
+
+from pmpctl.ui.redact import Redactor
+from pmpctl.ui.text import table
+
+_STYLES = {"error": "1;31", "warning": "33", "cure": "36", "good": "32", "heading": "1", "faint": "2"}
+# Text from engines and the network must not move the cursor, retitle the window or write to the clipboard.
+_CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class Writer:
+    """Prints lines to one stream; whatever passes is redacted and freed of control characters."""
+
+    def __init__(self, stream: TextIO, redactor: Redactor, color: bool | None = None) -> None:
+        self.stream = stream
+        self.is_terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self.color = self.is_terminal if color is None else color
+        self._redactor = redactor
+
+    def clean(self, text: str) -> str:
+        return _CONTROL.sub("", self._redactor.text(text))
+
+    def line(self, text: str = "", style: str | None = None) -> None:
+        """One line, or several; `style` is error, warning, cure, good, heading or faint."""
+        text = self.clean(text)
+        if style and self.color:
+            text = f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
+        self.raw(text)
+
+    def labelled(self, label: str, text: str, style: str) -> None:
+        """`label: text` with the label alone in colour."""
+        label = f"\x1b[{_STYLES[style]}m{label}:\x1b[0m" if self.color else f"{label}:"
+        self.raw(f"{label} {self.clean(text)}")
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        width = shutil.get_terminal_size().columns if self.is_terminal else None
+        cells = [[self.clean(str(cell)) for cell in row] for row in rows]
+        header, *lines = table(columns, cells, width)
+        self.line(header, "heading")
+        for text in lines:
+            self.line(text)
+
+    def raw(self, text: str) -> None:
+        """Write what is already clean."""
+        self.stream.write(f"{text}\n")
+        self.stream.flush()
