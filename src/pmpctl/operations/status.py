@@ -1,0 +1,144 @@
+"""`status`: what runs, how it does, and since when; the runtime is asked, no file is believed."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pmpctl
+from pmpctl.diagnosis.first_error import first_error_lines
+from pmpctl.errors import PmpctlError
+from pmpctl.operations.engine_api import EngineApi
+from pmpctl.operations.environment import Environment, open_runtime
+from pmpctl.operations.gateway_control import GatewayStatus, gateway_status
+from pmpctl.planning.plan import Role
+from pmpctl.profiles.model import ProfileFile
+from pmpctl.runtime.base import LogQuery, Runtime, RuntimeInfo, UnitState, Usage
+
+Phase = Literal["down", "starting", "ready", "no-gateway", "engine-away", "failed"]
+
+EXPLANATIONS: dict[Phase, str] = {
+    "down": "nothing runs; `pmpctl up PROFILE` starts it",
+    "starting": "the engine is starting; `pmpctl up` waits for it, `pmpctl logs engine -f` shows it",
+    "ready": "the API answers",
+    "no-gateway": "a start was interrupted before the gateway ran; `pmpctl up` finishes it, `pmpctl down` undoes it",
+    "engine-away": "the gateway runs and answers 503, since there is no engine; `pmpctl up` starts one",
+    "failed": "the engine ended; its first error lines stand below, `pmpctl logs engine` has the rest",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class UnitReport:
+    role: Role
+    name: str
+    phase: str
+    health: str
+    image: str
+    uptime_seconds: float | None
+    restarts: int
+    exit_code: int | None
+    oom_killed: bool
+    memory_bytes: int | None
+    pids: int | None
+    first_errors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StatusResult:
+    phase: Phase
+    explanation: str
+    profile: str | None
+    models: tuple[str, ...]
+    max_model_len: int | None
+    in_flight: int | None
+    held: int | None
+    gateway_phase: str | None
+    auth: bool | None
+    listen: str
+    engine_port: int
+    versions: dict[str, str]
+    runtime: RuntimeInfo
+    units: tuple[UnitReport, ...]
+
+
+def status(environment: Environment) -> StatusResult:
+    """Asks the runtime, the engine and the gateway once; what does not answer is None."""
+    file = environment.profile_file()
+    runtime = open_runtime(environment, file)
+    states = {state.role: state for state in runtime.units()}
+    engine, gateway = states.get("engine"), states.get("gateway")
+    control = gateway_status(environment.workspace) if gateway is not None and gateway.alive else None
+    version, max_model_len, answers = _ask_engine(file, engine)
+    phase = _phase(engine, gateway, control, answers)
+    versions = {"pmpctl": pmpctl.__version__, runtime.kind: runtime.info().version}
+    if version is not None:
+        versions["vllm"] = version
+    if control is not None:
+        versions["gateway"] = control.version
+    return StatusResult(
+        phase=phase,
+        explanation=EXPLANATIONS[phase],
+        profile=engine.profile if engine is not None else None,
+        models=control.models if control is not None else (),
+        max_model_len=max_model_len,
+        in_flight=control.in_flight if control is not None else None,
+        held=control.held if control is not None else None,
+        gateway_phase=control.phase if control is not None else None,
+        auth=control.auth_enabled if control is not None else None,
+        listen=file.gateway.listen,
+        engine_port=file.host.engine_port,
+        versions=versions,
+        runtime=runtime.info(),
+        units=tuple(_report(runtime, state) for state in states.values()),
+    )
+
+
+def _ask_engine(file: ProfileFile, engine: UnitState | None) -> tuple[str | None, int | None, bool]:
+    """The engine's version, its context length, and whether it answers."""
+    if engine is None or not engine.alive:
+        return None, None, False
+    with EngineApi(f"http://127.0.0.1:{file.host.engine_port}") as api:
+        models = api.models()
+        if models is None:
+            return None, None, False
+        return api.version(), next((model.max_model_len for model in models), None), True
+
+
+def _phase(engine: UnitState | None, gateway: UnitState | None, control: GatewayStatus | None, answers: bool) -> Phase:
+    if engine is None:
+        return "down" if gateway is None else "engine-away"
+    if not engine.alive:
+        return "failed"
+    if not answers:
+        return "starting"
+    return "ready" if control is not None else "no-gateway"
+
+
+def _report(runtime: Runtime, state: UnitState) -> UnitReport:
+    usage = _usage(runtime, state)
+    failed = not state.alive or state.restart_count > 0
+    return UnitReport(
+        role=state.role,
+        name=state.name,
+        phase=state.phase,
+        health=state.health,
+        image=state.image,
+        uptime_seconds=time.time() - state.started_at if state.alive and state.started_at else None,
+        restarts=state.restart_count,
+        exit_code=state.exit_code,
+        oom_killed=state.oom_killed,
+        memory_bytes=usage.memory_bytes if usage else None,
+        pids=usage.pids if usage else None,
+        first_errors=tuple(_first_errors(runtime, state)) if failed else (),
+    )
+
+
+def _usage(runtime: Runtime, state: UnitState) -> Usage | None:
+    return runtime.usage(state) if state.alive else None
+
+
+def _first_errors(runtime: Runtime, state: UnitState) -> Sequence[str]:
+    try:
+        return first_error_lines(line.text for line in runtime.logs(state, LogQuery()))
+    except PmpctlError:
+        return ()

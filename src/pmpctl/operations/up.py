@@ -1,0 +1,134 @@
+"""`up`: check, prepare, start what differs from the plan, wait until it answers."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pmpctl.operations.environment import (
+    Environment,
+    default_profile,
+    describe_choice,
+    make_plan,
+    open_runtime,
+    prepare_folders,
+    prepare_state_folder,
+)
+from pmpctl.operations.events import Notice, Operation, PhaseFinished, PhaseProgress, PhaseStarted
+from pmpctl.operations.locking import locked
+from pmpctl.operations.readiness import wait_for_engine, wait_for_gateway
+from pmpctl.planning.plan import Plan, Role, Unit
+from pmpctl.profiles.model import ProfileFile
+from pmpctl.runtime.base import Runtime, UnitState
+
+Change = Literal["kept", "started", "replaced"]
+
+
+@dataclass(frozen=True, slots=True)
+class UpResult:
+    profile: str
+    model: str
+    runtime: str
+    base_url: str
+    served_names: tuple[str, ...]
+    max_model_len: int | None
+    auth: bool
+    changes: dict[Role, Change]
+    seconds: float
+
+
+def plan_up(environment: Environment, profile_name: str | None) -> Operation[Plan]:
+    """What `up` would run; nothing is touched."""
+    _, _, plan = yield from _plan(environment, profile_name)
+    return plan
+
+
+def up(environment: Environment, profile_name: str | None) -> Operation[UpResult]:
+    """Bring the profile up; called again it finishes what is missing and leaves alone what already is as planned."""
+    began = time.monotonic()
+    file, runtime, plan = yield from _plan(environment, profile_name)
+    workspace = environment.workspace
+    prepare_state_folder(workspace)
+    with locked(workspace, f"up {plan.profile}"):
+        prepare_folders(environment, file, plan)
+        states = {state.role: state for state in runtime.units()}
+        changes = {unit.role: _change(unit, states.get(unit.role)) for unit in plan.units}
+        to_start = [unit for unit in plan.units if changes[unit.role] != "kept"]
+        yield from _check(runtime, to_start)
+        for unit in to_start:
+            yield from _prepare(runtime, unit)
+        engine = yield from _start(runtime, plan.engine, states.get("engine"), changes["engine"])
+        yield from wait_for_engine(runtime, plan, engine, workspace.root / file.host.models_dir)
+        gateway = yield from _start(runtime, plan.gateway, states.get("gateway"), changes["gateway"])
+        status = yield from wait_for_gateway(runtime, workspace, plan, gateway)
+    return UpResult(
+        profile=plan.profile,
+        model=plan.model,
+        runtime=plan.runtime,
+        base_url=plan.base_url,
+        served_names=plan.served_names,
+        max_model_len=plan.max_model_len,
+        auth=status.auth_enabled,
+        changes=changes,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _plan(environment: Environment, profile_name: str | None) -> Operation[tuple[ProfileFile, Runtime, Plan]]:
+    file = environment.profile_file()
+    if profile_name is None:
+        profile_name, why = default_profile(environment, file)
+        yield Notice("info", f"profile: {profile_name} ({why})")
+    file.profile(profile_name)
+    runtime = open_runtime(environment, file)
+    yield Notice("info", describe_choice(runtime))
+    plan = make_plan(environment, file, runtime, profile_name)
+    for warning in plan.warnings:
+        yield Notice("warning", warning)
+    return file, runtime, plan
+
+
+def _change(unit: Unit, state: UnitState | None) -> Change:
+    if state is None:
+        return "started"
+    return "kept" if state.alive and state.plan_hash == unit.hash else "replaced"
+
+
+def _check(runtime: Runtime, units: Sequence[Unit]) -> Operation[None]:
+    if not units:
+        yield Notice("info", "everything already runs as planned")
+        return
+    yield PhaseStarted("check", "Checking the host")
+    began = time.monotonic()
+    for unit in units:
+        runtime.check(unit)
+    yield PhaseFinished("check", time.monotonic() - began)
+
+
+def _prepare(runtime: Runtime, unit: Unit) -> Operation[None]:
+    phase = f"{unit.role}-image"
+    began = time.monotonic()
+    started = False
+    for progress in runtime.prepare(unit):
+        if not started:
+            yield PhaseStarted(phase, f"Preparing the {unit.role}'s image {unit.image}")
+            started = True
+        yield PhaseProgress(phase, progress.message, progress.done, progress.total, progress.unit)
+    if started:
+        yield PhaseFinished(phase, time.monotonic() - began)
+
+
+def _start(runtime: Runtime, unit: Unit, state: UnitState | None, change: Change) -> Operation[UnitState]:
+    if change == "kept" and state is not None:
+        return state
+    if state is not None:
+        yield PhaseStarted(f"{unit.role}-stop", f"Stopping the old {unit.role}")
+        began = time.monotonic()
+        runtime.stop(state, unit.stop_timeout_seconds)
+        runtime.remove(state)
+        yield PhaseFinished(f"{unit.role}-stop", time.monotonic() - began)
+    yield PhaseStarted(f"{unit.role}-start", f"Starting the {unit.role}")
+    began = time.monotonic()
+    fresh = runtime.start(unit)
+    yield PhaseFinished(f"{unit.role}-start", time.monotonic() - began, fresh.name)
+    return fresh
