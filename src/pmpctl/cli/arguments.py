@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 
-Profile = Annotated[
-    str,
+Profile = Annotated[str, typer.Argument(metavar="PROFILE", help="A profile's name; see `pmpctl profiles list`.")]
+
+MaybeProfile = Annotated[
+    str | None,
     typer.Argument(
         metavar="PROFILE",
-        envvar="MODEL_PROFILE",
-        help="A profile's name; see `pmpctl profiles list`.",
+        help="A profile's name; default: MODEL_PROFILE, or what suits this host.",
+        show_default=False,
     ),
 ]
 

@@ -1,11 +1,16 @@
 """What the global options say, handed to every command as `ctx.obj`."""
 
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pmpctl.ui.console import Ui
 from pmpctl.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pmpctl.operations.environment import Environment
 
 _MARKERS = ("profiles.toml", ".pmpctl", "config/models.json")
 
@@ -27,6 +32,13 @@ class Globals:
     def workspace(self) -> Workspace:
         """The folder named by --workspace, or the nearest one above that looks like a workspace, or this one."""
         return find_workspace(self.workspace_path)
+
+    @property
+    def environment(self) -> "Environment":
+        """What operations work on; loads the heavy modules that completion and help do without."""
+        from pmpctl.operations.environment import Environment
+
+        return Environment(self.workspace, self.config, self.runtime.value, os.environ)
 
 
 def find_workspace(named: Path | None) -> Workspace:

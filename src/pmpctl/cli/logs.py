@@ -5,6 +5,13 @@ from typing import Annotated
 
 import typer
 
+from pmpctl.cli.context import Globals
+from pmpctl.cli.since import parse_since
+from pmpctl.operations.logs import RoleLine
+from pmpctl.operations.logs import logs as read_logs
+from pmpctl.planning.plan import Role, as_data
+from pmpctl.runtime.base import LogQuery
+
 
 class LogSource(StrEnum):
     ENGINE = "engine"
@@ -14,7 +21,7 @@ class LogSource(StrEnum):
 def logs(
     ctx: typer.Context,
     source: Annotated[
-        LogSource | None, typer.Argument(metavar="engine|gateway", help="Default: the engine.", show_default=False)
+        LogSource | None, typer.Argument(metavar="engine|gateway", help="Default: both.", show_default=False)
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing as lines come.")] = False,
     since: Annotated[
@@ -27,4 +34,18 @@ def logs(
 
     Its stdout goes to stdout, its stderr to stderr.
     """
-    raise NotImplementedError
+    options: Globals = ctx.obj
+    roles: tuple[Role, ...] = (source.value,) if source else ("engine", "gateway")
+    query = LogQuery(follow=follow, since=parse_since(since) if since else None, tail=tail)
+    for entry in read_logs(options.environment, roles, query):
+        text = _text(entry, timestamps=timestamps, name=len(roles) > 1)
+        options.ui.item("log", as_data(entry), text, entry.line.stream)
+    if options.ui.json_output:
+        options.ui.result("logs", None, "")
+
+
+def _text(entry: RoleLine, *, timestamps: bool, name: bool) -> str:
+    parts = [entry.line.timestamp] if timestamps and entry.line.timestamp else []
+    if name:
+        parts.append(f"{entry.role:<7} |")
+    return " ".join([*parts, entry.line.text])

@@ -1,15 +1,20 @@
 """`up` and `down`: start what a profile asks for, and take it away again."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from pmpctl.cli.arguments import DryRun, Profile
+from pmpctl.cli.arguments import DryRun, MaybeProfile
+from pmpctl.cli.context import Globals
+from pmpctl.operations import down as down_operation
+from pmpctl.operations import up as up_operation
+from pmpctl.ui import views
 
 
 def up(
     ctx: typer.Context,
-    profile: Profile,
+    profile: MaybeProfile = None,
     dry_run: DryRun = False,
     force: Annotated[bool, typer.Option("--force", help="Recreate both even if nothing changed.")] = False,
 ) -> None:
@@ -17,9 +22,18 @@ def up(
 
     Does nothing if the same plan runs already; recreates only what changed.
     """
-    raise NotImplementedError
+    options: Globals = ctx.obj
+    if dry_run:
+        plan = options.ui.run(up_operation.plan_up(options.environment, profile))
+        options.ui.result("up", {"dry_run": True, "hash": plan.hash, "plan": plan}, partial(views.plan_view, plan=plan))
+        return
+    result = options.ui.run(up_operation.up(options.environment, profile, force=force))
+    options.ui.result("up", result, partial(views.up_view, result=result))
 
 
 def down(ctx: typer.Context, dry_run: DryRun = False) -> None:
     """Stop and remove what belongs to this workspace; weights and caches stay."""
-    raise NotImplementedError
+    options: Globals = ctx.obj
+    operation = down_operation.plan_down if dry_run else down_operation.down
+    result = options.ui.run(operation(options.environment))
+    options.ui.result("down", result, partial(views.down_view, result=result, dry_run=dry_run))

@@ -1,13 +1,11 @@
-"""Folders and small files of the workspace: made with the owner's rights, written atomically."""
+"""Folders and small files of the workspace: made with the owner's rights, failures said with a cure."""
 
-import contextlib
+import errno
 import os
-import tempfile
 from pathlib import Path
 
 from pmpctl.errors import DiskFull, WorkspaceNotWritable
-
-NO_SPACE = 28
+from pmpctl.files import write_atomically
 
 
 def make_folder(path: Path, *, uid: int, gid: int, mode: int = 0o755) -> None:
@@ -28,27 +26,16 @@ def hand_over(path: Path, *, uid: int, gid: int) -> None:
         os.chown(path, uid, gid)
 
 
-def write_atomically(path: Path, text: str, *, mode: int = 0o600) -> None:
-    """The file is either the old one or the new one, never half of it."""
+def save(path: Path, text: str, *, mode: int = 0o600) -> None:
+    """Write a small file of the workspace atomically; raises what a user can mend."""
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(mode)
-            Path(temporary).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
-            raise
+        write_atomically(path, text, mode)
     except OSError as error:
         raise _cannot_write(path, error) from error
 
 
 def _cannot_write(path: Path, error: OSError) -> DiskFull | WorkspaceNotWritable:
-    if error.errno == NO_SPACE:
+    if error.errno == errno.ENOSPC:
         return DiskFull(f"no space left to write {path}", cure="Free some space on that disk and try again.")
     return WorkspaceNotWritable(
         f"{path} cannot be written: {error.strerror}", cure="Make the folder writable, or choose another --workspace."

@@ -9,7 +9,7 @@ from shutil import which
 from typing import Literal
 
 from pmpctl.errors import DockerNotAvailable, PlanInvalid
-from pmpctl.host.files import hand_over, make_folder, write_atomically
+from pmpctl.host.files import hand_over, make_folder, save
 from pmpctl.host.gpus import list_gpus
 from pmpctl.host.tokens import count_tokens, require_readable_by
 from pmpctl.planning.build import build_plan
@@ -103,7 +103,7 @@ def prepare_folders(environment: Environment, file: ProfileFile, plan: Plan) -> 
         require_readable_by(workspace.root / file.gateway.auth_config, *gateway_user)
     token = next((value for name in HUB_TOKENS if (value := environment.variables.get(name))), None)
     if token is not None:
-        write_atomically(workspace.secrets_dir / HUB_TOKEN_FILE, token)
+        save(workspace.secrets_dir / HUB_TOKEN_FILE, token)
 
 
 def prepare_state_folder(workspace: Workspace) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pmpctl.errors import WorkspaceLocked
-from pmpctl.host.files import write_atomically
+from pmpctl.host.files import save
 from pmpctl.workspace import Workspace
 
 
@@ -38,7 +38,7 @@ def locked(workspace: Workspace, command: str) -> Iterator[None]:
         ) from error
     try:
         holder = Holder(os.getpid(), command, time.time())
-        write_atomically(_holder_file(workspace), json.dumps(asdict(holder)))
+        save(_holder_file(workspace), json.dumps(asdict(holder)))
         yield
     finally:
         _holder_file(workspace).unlink(missing_ok=True)

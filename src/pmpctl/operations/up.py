@@ -43,8 +43,11 @@ def plan_up(environment: Environment, profile_name: str | None) -> Operation[Pla
     return plan
 
 
-def up(environment: Environment, profile_name: str | None) -> Operation[UpResult]:
-    """Bring the profile up; called again it finishes what is missing and leaves alone what already is as planned."""
+def up(environment: Environment, profile_name: str | None, *, force: bool = False) -> Operation[UpResult]:
+    """Bring the profile up; called again it finishes what is missing and leaves alone what already is as planned.
+
+    `force` recreates both units even so.
+    """
     began = time.monotonic()
     file, runtime, plan = yield from _plan(environment, profile_name)
     workspace = environment.workspace
@@ -52,7 +55,7 @@ def up(environment: Environment, profile_name: str | None) -> Operation[UpResult
     with locked(workspace, f"up {plan.profile}"):
         prepare_folders(environment, file, plan)
         states = {state.role: state for state in runtime.units()}
-        changes = {unit.role: _change(unit, states.get(unit.role)) for unit in plan.units}
+        changes = {unit.role: _change(unit, states.get(unit.role), force) for unit in plan.units}
         to_start = [unit for unit in plan.units if changes[unit.role] != "kept"]
         yield from _check(runtime, to_start)
         for unit in to_start:
@@ -88,10 +91,10 @@ def _plan(environment: Environment, profile_name: str | None) -> Operation[tuple
     return file, runtime, plan
 
 
-def _change(unit: Unit, state: UnitState | None) -> Change:
+def _change(unit: Unit, state: UnitState | None, force: bool) -> Change:
     if state is None:
         return "started"
-    return "kept" if state.alive and state.plan_hash == unit.hash else "replaced"
+    return "kept" if state.alive and state.plan_hash == unit.hash and not force else "replaced"
 
 
 def _check(runtime: Runtime, units: Sequence[Unit]) -> Operation[None]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from pmpctl.planning.plan import Role, RuntimeKind, Unit
+from pmpctl.planning.plan import GpuMethod, Role, RuntimeKind, Unit
 
 UnitPhase = Literal["created", "running", "restarting", "paused", "exited", "dead"]
 Health = Literal["healthy", "unhealthy", "starting", "unknown"]
@@ -82,12 +82,16 @@ class Runtime(Protocol):
 
     def info(self) -> RuntimeInfo: ...
 
+    def gpu_methods(self) -> tuple[GpuMethod, ...]:
+        """The ways in which units can be handed GPUs, best first; empty where there is none."""
+        ...
+
     def units(self) -> Sequence[UnitState]:
         """Every unit of this workspace, also those that exited or were only created."""
         ...
 
     def check(self, unit: Unit) -> None:
-        """Refuse, before anything is touched, what is bound to fail: ports held by others, foreign names, GPU support."""
+        """Refuse, before anything is touched, what is bound to fail: ports and names held by others, missing GPUs."""
         ...
 
     def prepare(self, unit: Unit) -> Iterator[Progress]:
