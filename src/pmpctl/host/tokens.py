@@ -8,13 +8,14 @@ from pmpctl.errors import TokenFileInvalid
 
 
 def count_tokens(path: Path) -> int:
-    """How many tokens guard the API; a missing file means none.
+    """How many tokens guard the API; a missing or an empty file means none.
 
     Raises TokenFileInvalid when the file is there and cannot be used, since the gateway would refuse to start.
     """
     shape = 'It must look like {"tokens": ["..."]}; an empty list or no file at all means an open API.'
     try:
-        data = json.loads(path.read_text())
+        text = path.read_text()
+        data = json.loads(text) if text.strip() else {"tokens": []}
     except FileNotFoundError:
         return 0
     except OSError as error:
