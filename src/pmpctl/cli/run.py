@@ -34,6 +34,8 @@ def run(argv: Sequence[str]) -> int:
             sys.stdout.flush()
     except typer.Exit as end:
         return end.exit_code
+    except SystemExit:
+        raise
     except BrokenPipeError:
         return _reader_left()
     except BaseException as error:  # noqa: BLE001 - this is where all of them end

@@ -4,15 +4,16 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeVar
 
 from pmpctl.errors import ExitStatus, Problem
-from pmpctl.operations.events import Operation
-from pmpctl.planning.plan import as_data
 from pmpctl.ui.failure import failure
-from pmpctl.ui.progress import JsonReporter, PlainReporter, Reporter
 from pmpctl.ui.redact import Redactor
 from pmpctl.ui.terminal import Writer
+
+if TYPE_CHECKING:
+    from pmpctl.operations.events import Operation
+    from pmpctl.ui.progress import Reporter
 
 T = TypeVar("T")
 
@@ -35,10 +36,10 @@ class Ui:
         self.quiet = quiet
         self.debug = debug
         self.redactor = Redactor.from_environment()
-        self.out = Writer(stdout or sys.stdout, self.redactor, color)
-        self.err = Writer(stderr or sys.stderr, self.redactor, color)
+        self.out = Writer(sys.stdout if stdout is None else stdout, self.redactor, color)
+        self.err = Writer(sys.stderr if stderr is None else stderr, self.redactor, color)
 
-    def run(self, operation: Operation[T]) -> T:
+    def run(self, operation: "Operation[T]") -> T:
         """Drive an operation to its result; however this ends, the operation's `finally` blocks have run."""
         with contextlib.closing(operation), self._reporter() as reporter:
             while True:
@@ -99,7 +100,9 @@ class Ui:
             self.err.labelled("cure", problem.cure, "cure")
         return outcome.exit_status
 
-    def _reporter(self) -> Reporter:
+    def _reporter(self) -> "Reporter":
+        from pmpctl.ui.progress import JsonReporter, PlainReporter
+
         if self.json_output:
             return JsonReporter(lambda event: self._json({"schema": SCHEMA, **event}), self.quiet)
         if self.err.is_terminal and not self.quiet:
@@ -110,6 +113,8 @@ class Ui:
         return PlainReporter(self.err, self.quiet)
 
     def _json(self, value: dict[str, Any]) -> None:
+        from pmpctl.planning.plan import as_data
+
         self.out.raw(json.dumps(self.redactor.data(as_data(value))))
 
 

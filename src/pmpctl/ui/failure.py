@@ -1,6 +1,5 @@
 """An exception as the problems, exit status and words that a user gets."""
 
-import traceback
 from dataclasses import dataclass
 
 from pmpctl.errors import ExitStatus, PmpctlError, Problem
@@ -31,4 +30,6 @@ def failure(error: BaseException, debug: bool) -> Failure:
 
 
 def _traceback(error: BaseException) -> list[str]:
+    import traceback
+
     return "".join(traceback.format_exception(error)).rstrip().splitlines()

@@ -5,14 +5,31 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.console import Console, RenderableType
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Column
 from rich.text import Text
 
 from pmpctl.operations.events import Event, Notice, PhaseFinished, PhaseProgress, PhaseStarted
 from pmpctl.ui.progress import amount
 from pmpctl.ui.terminal import Writer
 from pmpctl.ui.text import human_seconds
+
+
+class _BarWhenTotalKnown(ProgressColumn):
+    _bar = BarColumn(bar_width=24)
+
+    def render(self, task: Task) -> RenderableType:
+        return Text() if task.total is None else self._bar.render(task)
 
 
 class LiveReporter:
@@ -25,11 +42,18 @@ class LiveReporter:
         self._progress = Progress(
             SpinnerColumn("dots" if encoding.startswith("utf") else "line"),
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            _BarWhenTotalKnown(),
             TextColumn("{task.fields[amount]}", markup=False),
-            TextColumn("{task.fields[message]}", style="dim", markup=False),
+            TextColumn(
+                "{task.fields[message]}",
+                style="dim",
+                markup=False,
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+            ),
             console=console,
             transient=True,
+            expand=True,
         )
         self._titles: dict[str, str] = {}
         self._started_at: dict[str, float] = {}
@@ -42,8 +66,8 @@ class LiveReporter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        for phase in tuple(self._tasks):
-            if error is not None:
+        if error is not None:
+            for phase in tuple(self._tasks):
                 self._end(phase, self._cross, "red", self._clock() - self._started_at[phase])
         self._progress.stop()
 
@@ -52,9 +76,7 @@ class LiveReporter:
             case PhaseStarted(phase, title):
                 self._titles[phase] = self._clean(title)
                 self._started_at[phase] = self._clock()
-                self._tasks[phase] = self._progress.add_task(
-                    self._titles[phase], total=None, visible=True, amount="", message=""
-                )
+                self._tasks[phase] = self._progress.add_task(self._titles[phase], total=None, amount="", message="")
             case PhaseProgress(phase):
                 if phase in self._tasks:
                     self._progress.update(

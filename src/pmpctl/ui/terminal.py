@@ -11,7 +11,11 @@ from pmpctl.ui.text import table
 
 _STYLES = {"error": "1;31", "warning": "33", "cure": "36", "good": "32", "heading": "1", "faint": "2"}
 # Text from engines and the network must not move the cursor, retitle the window or write to the clipboard.
-_CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # control sequences, such as colours and cursor moves
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # strings for the terminal, such as its title
+    r"|\x1b.?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
 
 
 class Writer:
@@ -20,7 +24,7 @@ class Writer:
     def __init__(self, stream: TextIO, redactor: Redactor, color: bool | None = None) -> None:
         self.stream = stream
         self.is_terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
-        self.color = self.is_terminal if color is None else color
+        self.color = self.is_terminal and not os.environ.get("NO_COLOR") if color is None else color
         self._redactor = redactor
 
     def clean(self, text: str) -> str:
