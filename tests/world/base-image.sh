@@ -37,5 +37,6 @@ fi
 
 if ! image_is_current "$IMAGE" "$wanted"; then
   tar -C "$ROOT" -c . | docker import -c 'CMD ["python3"]' -c "LABEL io.pmpctl.test.fingerprint=$wanted" - "$IMAGE" >/dev/null
+  prune_images
   say "$IMAGE is ready"
 fi

@@ -53,3 +53,6 @@ image_is_current() {
 
 # fingerprint FILE...: one hash over the contents of the files.
 fingerprint() { sha256sum "$@" | cut -d' ' -f1 | sha256sum | cut -c1-16; }
+
+# Images of ours that a newer build took the name from.
+prune_images() { docker image prune --force --filter label=io.pmpctl.test.fingerprint >/dev/null; }
