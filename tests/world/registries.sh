@@ -3,6 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # bcrypt of that password, so that no tool is needed to make it.
+# shellcheck disable=SC2016
 readonly USERS='pmpctl:$2y$05$3.N9bQPjcYQsd3mCKesr3.l8qWbvgTc13cxWdww1jgj8B4eEg5OmC'
 
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
