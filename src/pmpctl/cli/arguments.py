@@ -1,16 +1,38 @@
 """Arguments and options that several commands share."""
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-Profile = Annotated[str, typer.Argument(metavar="PROFILE", help="A profile's name; see `pmpctl profiles list`.")]
+from pmpctl.cli.context import find_workspace
+
+
+def complete_profile(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names for the shell, read without the models that check the file."""
+    from pmpctl.profiles.names import profile_names
+
+    options: dict[str, Any] = ctx.find_root().params
+    root = find_workspace(options.get("workspace")).root
+    config = options.get("config") or os.environ.get("CONFIG_PATH")
+    files = [Path(config)] if config else [root / "profiles.toml", root / "config" / "models.json"]
+    names = next((names for file in files if (names := profile_names(file))), [])
+    return [name for name in names if name.startswith(incomplete)]
+
+
+Profile = Annotated[
+    str,
+    typer.Argument(
+        metavar="PROFILE", autocompletion=complete_profile, help="A profile's name; see `pmpctl profiles list`."
+    ),
+]
 
 MaybeProfile = Annotated[
     str | None,
     typer.Argument(
         metavar="PROFILE",
+        autocompletion=complete_profile,
         help="A profile's name; default: MODEL_PROFILE, or what suits this host.",
         show_default=False,
     ),

@@ -1,16 +1,14 @@
 """`logs`: what engine and gateway printed."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pmpctl.cli.context import Globals
-from pmpctl.cli.since import parse_since
-from pmpctl.operations.logs import RoleLine
-from pmpctl.operations.logs import logs as read_logs
-from pmpctl.planning.plan import Role, as_data
-from pmpctl.runtime.base import LogQuery
+
+if TYPE_CHECKING:
+    from pmpctl.operations.logs import RoleLine
 
 
 class LogSource(StrEnum):
@@ -34,6 +32,11 @@ def logs(
 
     Its stdout goes to stdout, its stderr to stderr.
     """
+    from pmpctl.cli.since import parse_since
+    from pmpctl.operations.logs import logs as read_logs
+    from pmpctl.planning.plan import Role, as_data
+    from pmpctl.runtime.base import LogQuery
+
     options: Globals = ctx.obj
     roles: tuple[Role, ...] = (source.value,) if source else ("engine", "gateway")
     query = LogQuery(follow=follow, since=parse_since(since) if since else None, tail=tail)
@@ -44,7 +47,7 @@ def logs(
         options.ui.result("logs", None, "")
 
 
-def _text(entry: RoleLine, *, timestamps: bool, name: bool) -> str:
+def _text(entry: "RoleLine", *, timestamps: bool, name: bool) -> str:
     parts = [entry.line.timestamp] if timestamps and entry.line.timestamp else []
     if name:
         parts.append(f"{entry.role:<7} |")

@@ -1,6 +1,5 @@
 """Runs one command line; the one place where exceptions end and become words and an exit status."""
 
-import contextlib
 import os
 import signal
 import sys
@@ -31,18 +30,12 @@ def run(argv: Sequence[str]) -> int:
         root = command().make_context(PROGRAM, list(argv))
         with root:
             root.command.invoke(root)
-            sys.stdout.flush()
     except typer.Exit as end:
         return end.exit_code
-    except SystemExit:
+    except (SystemExit, BrokenPipeError):
         raise
-    except BrokenPipeError:
-        return _reader_left()
-    except BaseException as error:  # noqa: BLE001 - this is where all of them end
-        try:
-            return _ui(root, argv).fail(root.meta.get(COMMAND_PATH, "") if root else "", _as_ours(error))
-        except BrokenPipeError:
-            return _reader_left()
+    except BaseException as error:  # noqa: BLE001 - this is where all the others end
+        return _ui(root, argv).fail(root.meta.get(COMMAND_PATH, "") if root else "", _as_ours(error))
     return ExitStatus.DONE
 
 
@@ -67,18 +60,10 @@ def _as_ours(error: BaseException) -> BaseException:
 def _complete() -> int:
     # Typer would load rich, which takes longer than all the rest, to strip markup that our help texts do not have.
     sys.modules["rich"] = None  # type: ignore[assignment]
-    with contextlib.suppress(BrokenPipeError):
-        command().main(args=[], prog_name=PROGRAM)
+    command().main(args=[], prog_name=PROGRAM)
     return ExitStatus.DONE
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
     """Being told to stop is an interruption like Ctrl-C: what cleans up gets the chance to."""
     raise KeyboardInterrupt
-
-
-def _reader_left() -> int:
-    """Whoever read our output has gone, such as `head`; nobody is there to be told."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return ExitStatus.INTERRUPTED

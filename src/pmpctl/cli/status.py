@@ -7,9 +7,6 @@ from typing import Annotated
 import typer
 
 from pmpctl.cli.context import Globals
-from pmpctl.operations.status import status as ask_status
-from pmpctl.planning.plan import as_data
-from pmpctl.ui import views
 
 WATCH_SECONDS = 2.0
 
@@ -19,6 +16,10 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again and again until Ctrl-C.")] = False,
 ) -> None:
     """Show profile, phase, health, memory, ports, uptime and versions."""
+    from pmpctl.operations.status import status as ask_status
+    from pmpctl.planning.plan import as_data
+    from pmpctl.ui import views
+
     options: Globals = ctx.obj
     if not watch:
         result = ask_status(options.environment)

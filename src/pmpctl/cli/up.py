@@ -7,9 +7,6 @@ import typer
 
 from pmpctl.cli.arguments import DryRun, MaybeProfile
 from pmpctl.cli.context import Globals
-from pmpctl.operations import down as down_operation
-from pmpctl.operations import up as up_operation
-from pmpctl.ui import views
 
 
 def up(
@@ -22,6 +19,9 @@ def up(
 
     Does nothing if the same plan runs already; recreates only what changed.
     """
+    from pmpctl.operations import up as up_operation
+    from pmpctl.ui import views
+
     options: Globals = ctx.obj
     if dry_run:
         plan = options.ui.run(up_operation.plan_up(options.environment, profile))
@@ -33,6 +33,9 @@ def up(
 
 def down(ctx: typer.Context, dry_run: DryRun = False) -> None:
     """Stop and remove what belongs to this workspace; weights and caches stay."""
+    from pmpctl.operations import down as down_operation
+    from pmpctl.ui import views
+
     options: Globals = ctx.obj
     operation = down_operation.plan_down if dry_run else down_operation.down
     result = options.ui.run(operation(options.environment))

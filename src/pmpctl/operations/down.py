@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from pmpctl.operations.environment import Environment, describe_choice, open_runtime, prepare_state_folder
+from pmpctl.operations.environment import Environment, choose_runtime, prepare_state_folder
 from pmpctl.operations.events import Notice, Operation, PhaseFinished, PhaseStarted
 from pmpctl.operations.locking import locked
 from pmpctl.runtime.base import Runtime, UnitState
@@ -19,14 +19,15 @@ class DownResult:
 
 def plan_down(environment: Environment) -> Operation[DownResult]:
     """What `down` would remove; nothing is touched."""
-    runtime = open_runtime(environment, environment.profile_file())
-    yield Notice("info", describe_choice(runtime))
+    chosen = choose_runtime(environment, environment.profile_file())
+    runtime = chosen.runtime
+    yield Notice("info", f"runtime: {chosen}")
     return DownResult(tuple(state.name for state in _in_order(runtime)), runtime.kind)
 
 
 def down(environment: Environment) -> Operation[DownResult]:
     """The gateway goes first and lets its requests finish, then the engine."""
-    runtime = open_runtime(environment, environment.profile_file())
+    runtime = choose_runtime(environment, environment.profile_file()).runtime
     removed: list[str] = []
     prepare_state_folder(environment.workspace)
     with locked(environment.workspace, "down"):

@@ -20,6 +20,8 @@ from pmpctl.planning.plan import Plan
 from pmpctl.profiles.load import load, locate
 from pmpctl.profiles.model import Profile, ProfileFile
 from pmpctl.runtime.base import Runtime
+from pmpctl.runtime.gateway_image import gateway_source
+from pmpctl.runtime.process import ProcessRuntime
 from pmpctl.workspace import Workspace
 
 RuntimeChoice = Literal["auto", "docker", "process"]
@@ -43,31 +45,44 @@ class Environment:
         return load(locate(self.workspace.root, self.config, self.variables), self.variables)
 
 
-def open_runtime(environment: Environment, file: ProfileFile) -> Runtime:
+@dataclass(frozen=True, slots=True)
+class ChosenRuntime:
+    """A runtime and why it is this one."""
+
+    runtime: Runtime
+    why: str
+
+    def __str__(self) -> str:
+        info = self.runtime.info()
+        return f"{info.kind} {info.version} ({self.why})"
+
+
+def choose_runtime(environment: Environment, file: ProfileFile) -> ChosenRuntime:
     """Docker if an engine answers, else processes, unless told; what this workspace already runs decides before that.
 
-    The runtime's `info().why` says how it was chosen. Raises DockerNotAvailable when Docker was asked for.
+    Raises DockerNotAvailable when Docker was asked for.
     """
-    from pmpctl.runtime.process import ProcessRuntime
-
-    wanted = environment.runtime if environment.runtime != "auto" else file.host.runtime
+    wanted, why = environment.runtime, f"--runtime {environment.runtime}"
+    if wanted == "auto" and file.host.runtime != "auto":
+        wanted, why = file.host.runtime, f"[host] runtime = {file.host.runtime!r}"
     process = ProcessRuntime(environment.workspace)
     if wanted == "process":
-        return process
+        return ChosenRuntime(process, why)
     if wanted == "docker":
-        return _docker(environment, file)
-    if any(unit.alive for unit in process.units()):
-        return ProcessRuntime(environment.workspace, why="this workspace runs on it")
+        return ChosenRuntime(_docker(environment, file), why)
+    if process.units():
+        return ChosenRuntime(process, "this workspace runs on it")
     try:
-        return _docker(environment, file, why="a Docker engine answers")
+        return ChosenRuntime(_docker(environment, file), "a Docker engine answers")
     except DockerNotAvailable as error:
-        return ProcessRuntime(environment.workspace, why=f"no Docker engine: {error.message}")
+        return ChosenRuntime(process, f"no Docker: {error.message}")
 
 
-def _docker(environment: Environment, file: ProfileFile, why: str = "") -> Runtime:
+def _docker(environment: Environment, file: ProfileFile) -> Runtime:
+    # The Docker SDK costs a tenth of a second, which a workspace of processes need not pay.
     from pmpctl.runtime.docker import DockerRuntime
 
-    return DockerRuntime.connect(environment.workspace, file.host.docker_host, environment.variables, why=why)
+    return DockerRuntime.connect(environment.workspace, file.host.docker_host, environment.variables)
 
 
 def default_profile(environment: Environment, file: ProfileFile) -> tuple[str, str]:
@@ -116,9 +131,8 @@ def _gather(environment: Environment, file: ProfileFile, runtime: Runtime, profi
     uid, gid = _owner(workspace)
     image, build = "", None
     if runtime.kind == "docker":
-        from pmpctl.runtime.gateway_image import gateway_image
-
-        image, build = gateway_image(file.gateway.base_image)
+        source = gateway_source(file.gateway.base_image)
+        image, build = source.image, source.build
     return HostFacts(
         runtime=runtime.kind,
         uid=uid,
@@ -182,8 +196,3 @@ def _digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     except OSError as error:
         raise PlanInvalid(f"{path} cannot be read: {error.strerror}", cure="Make it readable for you.") from error
-
-
-def describe_choice(runtime: Runtime) -> str:
-    info = runtime.info()
-    return f"runtime: {info.kind} {info.version}".rstrip() + (f" ({info.why})" if info.why else "")

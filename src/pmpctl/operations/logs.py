@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pmpctl.errors import NothingRuns, PmpctlError
-from pmpctl.operations.environment import Environment, open_runtime
+from pmpctl.operations.environment import Environment, choose_runtime
 from pmpctl.planning.plan import Role
 from pmpctl.runtime.base import LogLine, LogQuery, Runtime, UnitState
 
@@ -23,7 +23,7 @@ def logs(environment: Environment, roles: Sequence[Role], query: LogQuery) -> It
 
     Raises NothingRuns when none of the roles has a unit.
     """
-    runtime = open_runtime(environment, environment.profile_file())
+    runtime = choose_runtime(environment, environment.profile_file()).runtime
     states = [state for state in runtime.units() if state.role in roles]
     if not states:
         raise NothingRuns(

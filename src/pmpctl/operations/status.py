@@ -9,7 +9,7 @@ import pmpctl
 from pmpctl.diagnosis.first_error import first_error_lines
 from pmpctl.errors import PmpctlError
 from pmpctl.operations.engine_api import EngineApi
-from pmpctl.operations.environment import Environment, open_runtime
+from pmpctl.operations.environment import Environment, choose_runtime
 from pmpctl.operations.gateway_control import GatewayStatus, gateway_status
 from pmpctl.planning.plan import Role
 from pmpctl.profiles.model import ProfileFile
@@ -58,19 +58,22 @@ class StatusResult:
     engine_port: int
     versions: dict[str, str]
     runtime: RuntimeInfo
+    runtime_why: str
     units: tuple[UnitReport, ...]
 
 
 def status(environment: Environment) -> StatusResult:
     """Asks the runtime, the engine and the gateway once; what does not answer is None."""
     file = environment.profile_file()
-    runtime = open_runtime(environment, file)
+    chosen = choose_runtime(environment, file)
+    runtime = chosen.runtime
     states = {state.role: state for state in runtime.units()}
     engine, gateway = states.get("engine"), states.get("gateway")
     control = gateway_status(environment.workspace) if gateway is not None and gateway.alive else None
     version, max_model_len, answers = _ask_engine(file, engine)
     phase = _phase(engine, gateway, control, answers)
-    versions = {"pmpctl": pmpctl.__version__, runtime.kind: runtime.info().version}
+    info = runtime.info()
+    versions = {"pmpctl": pmpctl.__version__, runtime.kind: info.version}
     if version is not None:
         versions["vllm"] = version
     if control is not None:
@@ -88,7 +91,8 @@ def status(environment: Environment) -> StatusResult:
         listen=file.gateway.listen,
         engine_port=file.host.engine_port,
         versions=versions,
-        runtime=runtime.info(),
+        runtime=info,
+        runtime_why=chosen.why,
         units=tuple(_report(runtime, state) for state in states.values()),
     )
 

@@ -7,10 +7,9 @@ from typing import Literal
 
 from pmpctl.operations.environment import (
     Environment,
+    choose_runtime,
     default_profile,
-    describe_choice,
     make_plan,
-    open_runtime,
     prepare_folders,
     prepare_state_folder,
 )
@@ -83,8 +82,9 @@ def _plan(environment: Environment, profile_name: str | None) -> Operation[tuple
         profile_name, why = default_profile(environment, file)
         yield Notice("info", f"profile: {profile_name} ({why})")
     file.profile(profile_name)
-    runtime = open_runtime(environment, file)
-    yield Notice("info", describe_choice(runtime))
+    chosen = choose_runtime(environment, file)
+    runtime = chosen.runtime
+    yield Notice("info", f"runtime: {chosen}")
     plan = make_plan(environment, file, runtime, profile_name)
     for warning in plan.warnings:
         yield Notice("warning", warning)

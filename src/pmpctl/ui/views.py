@@ -90,8 +90,7 @@ def status_view(writer: Writer, result: StatusResult) -> None:
 
 
 def _runtime(result: StatusResult) -> str:
-    why = f" ({result.runtime.why})" if result.runtime.why else ""
-    return f"{result.runtime.kind} at {result.runtime.endpoint}{why}"
+    return f"{result.runtime.kind} at {result.runtime.endpoint} ({result.runtime_why})"
 
 
 def _unit_row(unit: UnitReport) -> tuple[str, ...]:
