@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the image pmpctl-test/base:bookworm (Python with venv, and what the CPU vLLM links to) with debootstrap, as no registry is at hand.
+# Makes the image pmpctl-test/base:bookworm with debootstrap: Python, and what the CPU vLLM links to.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 readonly IMAGE="pmpctl-test/base:bookworm"
@@ -8,13 +8,6 @@ ROOT="$WORLD/base-root"
 STAMP="$WORLD/base-root.fingerprint"
 CERTIFICATES=/etc/ssl/certs/ca-certificates.crt
 wanted="$(fingerprint "${BASH_SOURCE[0]}" "$CERTIFICATES")"
-
-# The mirror that apt uses here; unset, debootstrap falls back to its own default.
-debian_mirror() {
-  # shellcheck disable=SC2016 # apt-get expands these, not the shell
-  apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
-    awk '$1 == "bookworm" && $2 == "main" && $3 ~ /^https?:/ { print $3; exit }'
-}
 
 make_root() {
   rm -rf "$ROOT" "$STAMP"

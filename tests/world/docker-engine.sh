@@ -6,6 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 mkdir -p "$WORLD/gpu"
 install -m 755 "$WORLD_SCRIPTS/gpu/container_runtime.py" "$WORLD/gpu/nvidia-container-runtime"
 install -m 755 "$WORLD_SCRIPTS/gpu/container_runtime_hook.py" "$WORLD/gpu/nvidia-container-runtime-hook"
+install -m 644 "$WORLD_SCRIPTS/gpu/nvidia-smi.sh" "$WORLD/gpu/"
 
 has_gpu_stand_in() { docker info --format '{{json .Runtimes}}' 2>/dev/null | grep -q nvidia; }
 

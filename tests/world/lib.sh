@@ -56,3 +56,10 @@ fingerprint() { sha256sum "$@" | cut -d' ' -f1 | sha256sum | cut -c1-16; }
 
 # Images of ours that a newer build took the name from.
 prune_images() { docker image prune --force --filter label=io.pmpctl.test.fingerprint >/dev/null; }
+
+# The mirror that apt uses here; empty when it cannot be told.
+debian_mirror() {
+  # shellcheck disable=SC2016 # apt-get expands these, not the shell
+  apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+    awk '$1 == "bookworm" && $2 == "main" && $3 ~ /^https?:/ { print $3; exit }'
+}

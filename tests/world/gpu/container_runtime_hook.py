@@ -17,38 +17,10 @@ DEVICES = {
     "1": "GPU-bbbbbbbb-bbbb-bbbb-bbbb-bbbbbbbbbbbb",
     "1:0": "MIG-cccccccc-cccc-cccc-cccc-cccccccccccc",
 }
+# A MIG device is reached through the node of the GPU that it is a part of.
+NODES = {DEVICES["0"]: "nvidia0", DEVICES["1"]: "nvidia1", DEVICES["1:0"]: "nvidia1"}
 REQUEST_FILE = "etc/nvidia-visible-devices"
-
-NVIDIA_SMI = """#!/bin/sh
-# Stand-in for nvidia-smi, placed by the container hook of the tests:
-# a listing, or the rows of --query-gpu as with --format=csv,noheader,nounits.
-fields=''
-for argument in "$@"; do
-  case $argument in --query-gpu=*) fields=$(echo "${argument#*=}" | tr , ' ') ;; esac
-done
-index=0
-for uuid in UUIDS; do
-  if [ -z "$fields" ]; then
-    echo "GPU $index: Imaginary 24 GB (UUID: $uuid)"
-  else
-    row=''
-    for field in $fields; do
-      case $field in
-        index) value=$index ;;
-        uuid) value=$uuid ;;
-        name) value='Imaginary 24 GB' ;;
-        memory.total) value=24576 ;;
-        memory.used) value=512 ;;
-        memory.free) value=24064 ;;
-        *) value='[N/A]' ;;
-      esac
-      row="$row, $value"
-    done
-    echo "${row#, }"
-  fi
-  index=$((index + 1))
-done
-"""
+NVIDIA_SMI = Path(__file__).resolve().parent / "nvidia-smi.sh"
 
 
 def granted(request: str) -> list[str]:
@@ -61,11 +33,7 @@ def granted(request: str) -> list[str]:
     for name in request.split(","):
         uuid = DEVICES.get(name, name)
         if uuid not in DEVICES.values():
-            print(
-                "Auto-detected mode as 'legacy'\nnvidia-container-cli: device error: " + name + ": unknown device",
-                file=sys.stderr,
-            )
-            sys.exit(1)
+            sys.exit(f"Auto-detected mode as 'legacy'\nnvidia-container-cli: device error: {name}: unknown device")
         uuids.append(uuid)
     return uuids
 
@@ -73,29 +41,15 @@ def granted(request: str) -> list[str]:
 def place_nvidia_smi(root: Path, uuids: list[str]) -> None:
     program = root / "usr/bin/nvidia-smi"
     program.parent.mkdir(parents=True, exist_ok=True)
-    program.write_text(NVIDIA_SMI.replace("UUIDS", " ".join(uuids)))
+    program.write_text(NVIDIA_SMI.read_text().replace("@UUIDS@", " ".join(uuids)))
     program.chmod(0o755)
 
 
-def make_device_nodes(container_pid: int, root: Path, count: int) -> None:
+def make_device_nodes(container_pid: int, root: Path, uuids: list[str]) -> None:
     """Enter the container's mount namespace for its /dev; /dev/null's numbers are the ones its device cgroup allows."""
-    for name in ["nvidiactl", *(f"nvidia{index}" for index in range(count))]:
-        node = f"{root}/dev/{name}"
-        command = [
-            "nsenter",
-            "--target",
-            str(container_pid),
-            "--mount",
-            "--",
-            "mknod",
-            "-m",
-            "666",
-            node,
-            "c",
-            "1",
-            "3",
-        ]
-        subprocess.run(command, check=False, stderr=subprocess.DEVNULL)
+    for name in ["nvidiactl", *(NODES[uuid] for uuid in uuids)]:
+        command = f"nsenter --target {container_pid} --mount -- mknod -m 666 {root}/dev/{name} c 1 3"
+        subprocess.run(command.split(), check=False, stderr=subprocess.DEVNULL)
 
 
 def main() -> None:
@@ -115,7 +69,7 @@ def main() -> None:
     record.write_text(request + "\n")
     if uuids:
         place_nvidia_smi(root, uuids)
-        make_device_nodes(state["pid"], root, len(uuids))
+        make_device_nodes(state["pid"], root, uuids)
 
 
 main()
