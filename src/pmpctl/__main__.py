@@ -7,7 +7,17 @@ HELP_FILE = os.path.join(os.path.dirname(__file__), "cli", "help.txt")  # noqa: 
 
 
 def main() -> int:
-    argv = sys.argv[1:]
+    try:
+        status = _main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone, such as `head`; Python must not find that out once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 130
+    return status
+
+
+def _main(argv: list[str]) -> int:
     if "_PMPCTL_COMPLETE" not in os.environ:
         if argv in ([], ["-h"], ["--help"]):
             with open(HELP_FILE, encoding="utf-8") as file:  # noqa: PTH123

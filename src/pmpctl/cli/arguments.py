@@ -14,7 +14,7 @@ def complete_profile(ctx: typer.Context, incomplete: str) -> list[str]:
     from pmpctl.profiles.names import profile_names
 
     options: dict[str, Any] = ctx.find_root().params
-    root = find_workspace(options.get("workspace")).root
+    root = find_workspace(Path(options["workspace"]) if options.get("workspace") else None).root
     config = options.get("config") or os.environ.get("CONFIG_PATH")
     files = [Path(config)] if config else [root / "profiles.toml", root / "config" / "models.json"]
     names = next((names for file in files if (names := profile_names(file))), [])

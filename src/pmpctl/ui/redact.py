@@ -15,20 +15,23 @@ _SECRET_KEY = re.compile(
 _HEADERS = r"(?:proxy-)?authorization|x-api-key|api-key|x-registry-auth|(?:set-)?cookie"
 _QUERY_KEYS = r"[\w-]*token|api[_-]?key|key|sig|signature|x-amz-(?:signature|credential|security-token)"
 
-# Each pattern keeps its first group and masks what follows it.
+_PLACEHOLDER = r"(?![\"']?(?i:bearer\s+)?(?:\$\{?[A-Z_]+\b|<[\w -]+>))"
+
+# Each pattern keeps its first group and masks what follows it; $NAME and <name> in an example to paste stay.
 _PATTERNS = (
-    re.compile(rf"(?i)(\b(?:{_HEADERS})[\"']?\s*[:=]\s*[\"']?)[^\"'\r\n]+"),
+    re.compile(rf"(?i)(\b(?:{_HEADERS})[\"']?\s*+[:=]\s*+[\"']?+){_PLACEHOLDER}[^\"'\r\n]+"),
     re.compile(
-        r"(?i)(\bbearer\s+)(?!(?:tokens?|auth|authentication|authorization|scheme|header)(?:[\s.,;:)]|$))[^\s\"',]+"
+        rf"(?i)(\bbearer\s++){_PLACEHOLDER}(?!(?:tokens?|auth|authentication|authorization|scheme|header)(?:[\s.,;:)]|$))"
+        r"[^\s\"',]+"
     ),
     re.compile(r"((?<![A-Za-z0-9])hf_)[A-Za-z0-9]{16,}"),
     re.compile(r"((?<![A-Za-z0-9])sk-)[A-Za-z0-9_-]{8,}"),
     re.compile(r"((?<![\w-])[\"']?tokens[\"']?\s*[:=]\s*)\[[^\]]*\]?"),
-    re.compile(r"(\b[A-Z0-9_]*(?:TOKEN|SECRET|PASSWORD|API_KEY)(?:=|[\"']\s*:\s*)[\"']?)[^\s\"',]+"),
-    re.compile(r"((?<!\w)--(?:api-key|token|hf-token)[= ])[^\s\"',]+"),
+    re.compile(rf"(\b[A-Z0-9_]*(?:TOKEN|SECRET|PASSWORD|API_KEY)(?:=|[\"']\s*+:\s*+)[\"']?+){_PLACEHOLDER}[^\s\"',]+"),
+    re.compile(rf"((?<!\w)--(?:api-key|token|hf-token)[= ]){_PLACEHOLDER}[^\s\"',]+"),
     re.compile(r"(?i)(https?://)[^\s/?#]+(?=@)"),
     re.compile(r"(?i)([a-z][a-z0-9+.-]*://[^\s/?#:@]+:)[^\s/?#]+(?=@)"),
-    re.compile(rf"(?i)([?&](?:{_QUERY_KEYS})=)[^&\s\"']+"),
+    re.compile(rf"(?i)([?&](?:{_QUERY_KEYS})=){_PLACEHOLDER}[^&\s\"']+"),
 )
 
 

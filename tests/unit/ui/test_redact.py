@@ -53,6 +53,8 @@ def test_what_looks_like_a_secret_is_masked(text: str, secret: str) -> None:
         "the disk-usage-of-this-task-is-large",
         "mail me at alice@example.org or see https://example.org/?mail=alice@example.org",
         "Qwen/Qwen2.5-Coder-32B-Instruct-AWQ",
+        """curl URL -H "Authorization: Bearer $TOKEN" -H 'x-api-key: ${KEY}' -d '{"model": "llm"}'""",
+        "set HF_TOKEN=<your token>, or HF_TOKEN=$HF_TOKEN pmpctl up, or --api-key $KEY",
         "vllm/vllm-openai@sha256:0123456789abcdef",
     ],
 )
