@@ -5,6 +5,9 @@ from pmpctl.planning.context import Context
 from pmpctl.planning.plan import GpuRequest
 from pmpctl.profiles.model import HostSettings
 
+CDI_KIND = "nvidia.com/gpu"
+"""The kind of device that NVIDIA's CDI specifications describe."""
+
 
 def gpu_in_docker(context: Context) -> GpuRequest | None:
     if context.profile.device != "cuda":
@@ -29,6 +32,17 @@ def gpu_without_docker(context: Context) -> GpuRequest | None:
             cure='Check that `nvidia-smi` lists the card; or run a profile with device = "cpu", such as `demo`.',
         )
     return GpuRequest("device-requests", _devices(context.host))
+
+
+def cdi_names(gpu: GpuRequest) -> list[str]:
+    return [f"{CDI_KIND}={device}" for device in gpu.devices]
+
+
+def runtime_environment(gpu: GpuRequest) -> dict[str, str]:
+    """What the `nvidia` runtime reads; the other ways pass no environment."""
+    if gpu.method != "runtime":
+        return {}
+    return {"NVIDIA_VISIBLE_DEVICES": ",".join(gpu.devices), "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
 
 
 def _devices(host: HostSettings) -> tuple[str, ...]:

@@ -4,8 +4,9 @@ import ipaddress
 from typing import Any
 
 from pmpctl.errors import PlanInvalid
+from pmpctl.planning.gpu import runtime_environment
 from pmpctl.planning.plan import LABEL_WORKSPACE, HealthCheck, Mount, PortBinding, Unit
-from pmpctl.runtime.docker_gpu import device_requests, runtime_environment
+from pmpctl.runtime.docker_gpu import device_requests
 
 NANOSECONDS = 1_000_000_000
 

@@ -4,10 +4,10 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
+from pmpctl.planning.gpu import CDI_KIND, cdi_names
 from pmpctl.planning.plan import GpuMethod, GpuRequest
 
 HOOK = "nvidia-container-runtime-hook"
-CDI_KIND = "nvidia.com/gpu"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 INSTALL_TOOLKIT = (
@@ -53,16 +53,9 @@ def device_requests(gpu: GpuRequest) -> list[dict[str, Any]]:
         case "device-requests":
             return [{"Driver": "", "DeviceIDs": list(gpu.devices), "Capabilities": [["gpu"]]}]
         case "cdi":
-            return [{"Driver": "cdi", "DeviceIDs": [f"{CDI_KIND}={device}" for device in gpu.devices]}]
+            return [{"Driver": "cdi", "DeviceIDs": cdi_names(gpu)}]
         case "runtime":
             return []
-
-
-def runtime_environment(gpu: GpuRequest) -> dict[str, str]:
-    """What the `nvidia` runtime reads; the other ways pass no environment."""
-    if gpu.method != "runtime":
-        return {}
-    return {"NVIDIA_VISIBLE_DEVICES": ",".join(gpu.devices), "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
 
 
 def _is_podman(info: Mapping[str, Any]) -> bool:
