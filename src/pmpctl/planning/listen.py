@@ -3,7 +3,8 @@
 import ipaddress
 from dataclasses import dataclass
 
-from pmpctl.errors import OpenListener
+from pmpctl.errors import OpenListener, PlanInvalid
+from pmpctl.planning.plan import PortBinding
 from pmpctl.profiles.model import GatewaySettings
 
 
@@ -44,3 +45,16 @@ def public_listener(settings: GatewaySettings, *, has_tokens: bool) -> Listener:
             "or set `allow_open = true` under [gateway] if an open API is meant.",
         )
     return listener
+
+
+def host_address(port: PortBinding) -> str:
+    """An IP address, since the engine takes any other word for all addresses; raises PlanInvalid."""
+    if port.host_ip == "localhost":
+        return "127.0.0.1"
+    try:
+        return str(ipaddress.ip_address(port.host_ip))
+    except ValueError as error:
+        raise PlanInvalid(
+            f"{port.host_ip!r} is not an address to publish port {port.host_port} on",
+            cure="Give `listen` in the profile file an IP address, such as 127.0.0.1:8000.",
+        ) from error

@@ -6,8 +6,8 @@ from typing import Any
 from docker.api.client import APIClient
 
 from pmpctl.errors import NameConflict, PortTaken, RuntimeFailed
+from pmpctl.planning.listen import host_address
 from pmpctl.planning.plan import LABEL_ROLE, LABEL_WORKSPACE, PortBinding, Role
-from pmpctl.runtime.docker_create import host_address
 from pmpctl.runtime.docker_errors import engine_errors
 from pmpctl.runtime.ports import port_holder
 

@@ -1,11 +1,10 @@
 """A unit as the engine API's body of `POST /containers/create`: pure, so that what a container may do is testable."""
 
-import ipaddress
 from typing import Any
 
-from pmpctl.errors import PlanInvalid
 from pmpctl.planning.gpu import runtime_environment
-from pmpctl.planning.plan import LABEL_WORKSPACE, HealthCheck, Mount, PortBinding, Unit
+from pmpctl.planning.listen import host_address
+from pmpctl.planning.plan import LABEL_WORKSPACE, HealthCheck, Mount, Unit
 from pmpctl.runtime.docker_gpu import device_requests
 
 NANOSECONDS = 1_000_000_000
@@ -35,19 +34,6 @@ def create_body(unit: Unit, network_id: str) -> dict[str, Any]:
         aliases = [unit.network_alias] if unit.network_alias else []
         body["NetworkingConfig"] = {"EndpointsConfig": {network_id: {"Aliases": aliases}}}
     return body
-
-
-def host_address(port: PortBinding) -> str:
-    """An IP address, since the engine takes any other word for all addresses; raises PlanInvalid."""
-    if port.host_ip == "localhost":
-        return "127.0.0.1"
-    try:
-        return str(ipaddress.ip_address(port.host_ip))
-    except ValueError as error:
-        raise PlanInvalid(
-            f"{port.host_ip!r} is not an address to publish port {port.host_port} on",
-            cure="Give `listen` in the profile file an IP address, such as 127.0.0.1:8000.",
-        ) from error
 
 
 def _host_config(unit: Unit, network_id: str) -> dict[str, Any]:
