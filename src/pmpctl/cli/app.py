@@ -90,7 +90,10 @@ def pmpctl(
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", "-c", metavar="FILE", envvar="CONFIG_PATH", help="The profile file; default: profiles.toml."
+            "--config",
+            "-c",
+            metavar="FILE",
+            help="The profile file; default: PMPCTL_CONFIG, CONFIG_PATH, or profiles.toml in the workspace.",
         ),
     ] = None,
     workspace: Annotated[
