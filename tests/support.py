@@ -1,10 +1,15 @@
 """What every test may need."""
 
+import socket
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+
+# The imaginary GPUs of the test engines (tests/world/gpu).
+GPU_UUIDS = ("GPU-aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa", "GPU-bbbbbbbb-bbbb-bbbb-bbbb-bbbbbbbbbbbb")
+MIG_UUID = "MIG-cccccccc-cccc-cccc-cccc-cccccccccccc"
 
 
 def eventually(predicate: Callable[[], T], timeout: float = 10.0) -> T:
@@ -15,3 +20,11 @@ def eventually(predicate: Callable[[], T], timeout: float = 10.0) -> T:
             return answer
         assert time.monotonic() < deadline, f"still {answer!r} after {timeout:g} s"
         time.sleep(0.02)
+
+
+def find_free_port() -> int:
+    """A TCP port on loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
