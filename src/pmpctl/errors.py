@@ -75,6 +75,13 @@ class ProfileUnknown(PmpctlError):
     exit_status = ExitStatus.INVALID
 
 
+class ProfileConflict(PmpctlError):
+    """What shall be imported would silently change a profile that is there already."""
+
+    code = "profile_conflict"
+    exit_status = ExitStatus.INVALID
+
+
 class PlanInvalid(PmpctlError):
     """The profile is well-formed, but cannot be run on this host or with this image."""
 
