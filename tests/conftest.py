@@ -8,11 +8,11 @@ from pathlib import Path
 import docker
 import psutil
 import pytest
-from tests import needs
-from tests.support import find_free_port
 
 from pmpctl.planning.plan import LABEL_WORKSPACE
 from pmpctl.workspace import Workspace
+from tests import needs
+from tests.support import find_free_port
 
 STUB_ENGINE = Path(__file__).parent / "world" / "stub_engine.py"
 

@@ -7,10 +7,10 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from tests.cli import PMPCTL, pmpctl
-from tests.support import eventually
 
 import pmpctl as package
+from tests.cli import PMPCTL, pmpctl
+from tests.support import eventually
 
 
 def test_the_version_is_told_on_its_own_and_among_other_options() -> None:

@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.cli import PMPCTL
 
 from pmpctl.cli.app import COMMANDS
 from pmpctl.cli.help import help_text
+from tests.cli import PMPCTL
 
 HEAVY = ("docker", "pydantic", "pydantic_core", "httpx", "requests", "rich", "fastapi", "pynvml", "tomlkit")
 

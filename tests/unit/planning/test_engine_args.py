@@ -1,9 +1,9 @@
 """How a profile becomes vLLM's arguments."""
 
 import pytest
-from tests.unit.planning.factory import flag, plan
 
 from pmpctl.errors import PlanInvalid
+from tests.unit.planning.factory import flag, plan
 
 
 def test_every_setting_of_a_profile_reaches_vllm() -> None:

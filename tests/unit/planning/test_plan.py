@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.unit.planning.factory import flag, plan
 
 from pmpctl.errors import GpuNotAvailable, OpenListener, PlanInvalid, ProfileUnknown
 from pmpctl.planning.host import LocalFile
 from pmpctl.planning.plan import LABEL_PLAN, as_data
+from tests.unit.planning.factory import flag, plan
 
 
 def test_the_engine_is_published_on_loopback_only() -> None:

@@ -3,13 +3,13 @@ import re
 from io import StringIO
 
 import pytest
-from tests.terminal import on_a_terminal
 
 from pmpctl.operations.events import Notice, Operation, PhaseFinished, PhaseProgress, PhaseStarted
 from pmpctl.ui.console import Ui
 from pmpctl.ui.progress import PlainReporter
 from pmpctl.ui.redact import Redactor
 from pmpctl.ui.terminal import Writer
+from tests.terminal import on_a_terminal
 
 
 def pull() -> Operation[str]:

@@ -1,12 +1,12 @@
 from io import StringIO
 
 import pytest
-from tests.terminal import on_a_terminal
 
 from pmpctl.errors import DockerNotAvailable
 from pmpctl.operations.events import Event, Notice, Operation, PhaseFinished, PhaseProgress, PhaseStarted
 from pmpctl.ui.console import Ui
 from pmpctl.ui.redact import Redactor
+from tests.terminal import on_a_terminal
 
 CANARY = "canary-0f3a9c77-do-not-print"
 
