@@ -47,7 +47,7 @@ class Endpoint:
 def find_endpoint(docker_host: str | None, environment: Mapping[str, str]) -> Endpoint:
     """Raises DockerNotAvailable for a context that does not exist or cannot be read."""
     if docker_host:
-        return Endpoint(docker_host, "the docker_host setting", _environment_tls(environment))
+        return Endpoint(docker_host, "[host] docker_host", _environment_tls(environment))
     if host := environment.get("DOCKER_HOST"):
         return Endpoint(host, "DOCKER_HOST", _environment_tls(environment))
     config_dir = _config_dir(environment)

@@ -20,6 +20,7 @@ from pmpctl.errors import (
 )
 from pmpctl.runtime.docker_gpu import INSTALL_TOOLKIT
 
+TIMEOUTS = (requests.Timeout, urllib3.exceptions.TimeoutError)
 CONNECTION_ERRORS = (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError)
 CLIENT_ERRORS = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, StreamParseError)
 """All that docker-py lets through; the classes have no base of their own in common."""
@@ -42,17 +43,18 @@ DISK_FULL = Rule(
     "Make room: `docker system df` tells what takes it, `docker image prune` removes unused images.",
 )
 
+ADDRESS = r"(?:listen \w+ |Bind for |failed to bind host port (?:for )?)(?P<address>\S+?:\d+)\b.*"
+
 RULES = (
     DISK_FULL,
     Rule(
-        r"(?:listen \w+ |Bind for |failed to bind host port (?:for )?)(?P<address>\S+?:\d+)\b.*"
-        r"(?:address already in use|port is already allocated)",
+        ADDRESS + r"(?:address already in use|port is already allocated)",
         PortTaken,
         "port {address} is already in use",
         "Stop what holds it (`sudo ss -ltnp` and `docker ps` tell), or choose another port in the profile file.",
     ),
     Rule(
-        r"listen \w+ (?P<address>\S+?:\d+)\b.*cannot assign requested address",
+        ADDRESS + r"cannot assign requested address",
         RuntimeFailed,
         "{address} is not an address of this machine",
         "Choose one that `ip address` lists, or 127.0.0.1, for `listen` in the profile file.",

@@ -14,7 +14,8 @@ from docker.errors import APIError, ImageNotFound
 from pmpctl.errors import ImageBuildFailed, ImagePullFailed, PmpctlError
 from pmpctl.planning.plan import ImageBuild, Unit
 from pmpctl.runtime.base import Progress
-from pmpctl.runtime.docker_errors import DISK_FULL, Rule, engine_errors, first_match, reason_of
+from pmpctl.runtime.docker_connect import SILENCE_TIMEOUT_SECONDS
+from pmpctl.runtime.docker_errors import DISK_FULL, TIMEOUTS, Rule, engine_errors, first_match, reason_of
 from pmpctl.runtime.docker_progress import BuildLog, PullProgress, build_step
 from pmpctl.runtime.gateway_image import BASE_IMAGE
 
@@ -108,6 +109,8 @@ def _pull(client: APIClient, image: str) -> Iterator[Progress]:
                     yield state
         except APIError as error:
             raise pull_failed(image, reason_of(error)) from error
+        except TIMEOUTS as error:
+            raise pull_failed(image, f"nothing arrived for {SILENCE_TIMEOUT_SECONDS} seconds: timeout") from error
 
 
 def failure_in(event: dict[str, Any]) -> str:
@@ -161,6 +164,8 @@ def _build(client: APIClient, image: str, build: ImageBuild) -> Iterator[Progres
                     yield state
         except APIError as error:
             raise _build_failed(image, reason_of(error), log) from error
+        except TIMEOUTS as error:
+            raise _build_failed(image, f"silent for {SILENCE_TIMEOUT_SECONDS} seconds: timed out", log) from error
 
 
 def _context(image: str, build: ImageBuild) -> io.BytesIO:

@@ -43,6 +43,12 @@ SAID = [
         "203.0.113.7:8000 is not an address of this machine",
     ),
     (
+        "failed to set up container networking: driver failed programming external connectivity on endpoint x (52a0): "
+        "failed to bind host port for 203.0.113.7:8000:10.231.0.2:8000/tcp: cannot assign requested address",
+        RuntimeFailed,
+        "203.0.113.7:8000 is not an address of this machine",
+    ),
+    (
         'Conflict. The container name "/pmpctl-x-engine" is already in use by container "e5b9". You have to remove '
         "(or rename) that container to be able to reuse that name.",
         NameConflict,
