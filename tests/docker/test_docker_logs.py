@@ -4,11 +4,11 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from tests.docker.conftest import UnitMaker
-from tests.support import eventually
 
 from pmpctl.runtime.base import LogLine, LogQuery, UnitState
 from pmpctl.runtime.docker import DockerRuntime
+from tests.docker.conftest import UnitMaker
+from tests.support import eventually
 
 pytestmark = pytest.mark.docker
 

@@ -5,9 +5,6 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.docker.conftest import UnitMaker
-from tests.docker.containers import foreign_container, is_running
-from tests.support import eventually
 
 from pmpctl.errors import NameConflict, RuntimeFailed
 from pmpctl.planning.plan import HealthCheck, Mount, PortBinding
@@ -15,6 +12,9 @@ from pmpctl.runtime.base import LogQuery, UnitState
 from pmpctl.runtime.docker import DockerRuntime
 from pmpctl.runtime.docker_connect import EngineClient
 from pmpctl.workspace import Workspace
+from tests.docker.conftest import UnitMaker
+from tests.docker.containers import foreign_container, is_running
+from tests.support import eventually
 
 pytestmark = pytest.mark.docker
 
