@@ -16,7 +16,7 @@ from pmpctl.planning.build import build_plan
 from pmpctl.planning.engine_unit import HUB_TOKEN_FILE
 from pmpctl.planning.gateway_unit import NOBODY
 from pmpctl.planning.host import HostFacts, LocalFile
-from pmpctl.planning.plan import Plan
+from pmpctl.planning.plan import GpuMethod, Plan, RuntimeKind
 from pmpctl.profiles.load import load, locate
 from pmpctl.profiles.model import Profile, ProfileFile
 from pmpctl.runtime.base import Runtime
@@ -100,14 +100,14 @@ def default_profile(environment: Environment, file: ProfileFile) -> tuple[str, s
 
 def make_plan(environment: Environment, file: ProfileFile, runtime: Runtime, profile_name: str) -> Plan:
     """Reads what the plan needs of the host and builds it; changes nothing."""
-    facts = _gather(environment, file, runtime, file.profile(profile_name))
+    facts = gather(environment, file, file.profile(profile_name), runtime.kind, runtime.gpu_methods())
     return build_plan(environment.workspace, file, profile_name, facts)
 
 
 def prepare_folders(environment: Environment, file: ProfileFile, plan: Plan) -> None:
     """Make the folders that the plan mounts, hand them to who writes there, and keep the hub token as a file."""
     workspace = environment.workspace
-    owner = _owner(workspace)
+    owner = owner_of(workspace)
     for folder in (workspace.root / file.host.models_dir, (workspace.root / file.gateway.auth_config).parent):
         make_folder(folder, uid=owner[0], gid=owner[1])
     for folder in (workspace.control_dir, workspace.secrets_dir, workspace.cache_dir, workspace.logs_dir):
@@ -122,23 +122,30 @@ def prepare_folders(environment: Environment, file: ProfileFile, plan: Plan) -> 
 
 
 def prepare_state_folder(workspace: Workspace) -> None:
-    uid, gid = _owner(workspace)
+    uid, gid = owner_of(workspace)
     make_folder(workspace.state_dir, uid=uid, gid=gid, mode=0o755)
 
 
-def _gather(environment: Environment, file: ProfileFile, runtime: Runtime, profile: Profile) -> HostFacts:
+def gather(
+    environment: Environment,
+    file: ProfileFile,
+    profile: Profile,
+    kind: RuntimeKind,
+    gpu_methods: tuple[GpuMethod, ...],
+) -> HostFacts:
+    """What a plan for a runtime of this kind needs of the host; raises PlanInvalid for files that are not there."""
     workspace = environment.workspace
-    uid, gid = _owner(workspace)
+    uid, gid = owner_of(workspace)
     image, build = "", None
-    if runtime.kind == "docker":
+    if kind == "docker":
         source = gateway_source(file.gateway.base_image)
         image, build = source.image, source.build
     return HostFacts(
-        runtime=runtime.kind,
+        runtime=kind,
         uid=uid,
         gid=gid,
         gpu_count=len(list_gpus()),
-        gpu_methods=runtime.gpu_methods(),
+        gpu_methods=gpu_methods,
         python=Path(sys.executable),
         engine_program=_engine_program(environment, file),
         gateway_image=image,
@@ -149,7 +156,8 @@ def _gather(environment: Environment, file: ProfileFile, runtime: Runtime, profi
     )
 
 
-def _owner(workspace: Workspace) -> tuple[int, int]:
+def owner_of(workspace: Workspace) -> tuple[int, int]:
+    """The user and group that what we make in the workspace belongs to."""
     status = workspace.root.stat()
     return status.st_uid, status.st_gid
 
