@@ -37,7 +37,9 @@ class Globals:
     def environment(self) -> "Environment":
         """What operations work on; loads the heavy modules that completion and help do without."""
         from pmpctl.operations.environment import Environment
+        from pmpctl.ui.library_logs import adopt_library_logs
 
+        adopt_library_logs(self.ui.err, self.ui.debug)
         return Environment(self.workspace, self.config, self.runtime.value, os.environ)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pmpctl.cli.context import Globals
+from pmpctl.cli.watching import until_interrupted
 
 if TYPE_CHECKING:
     from pmpctl.operations.logs import RoleLine
@@ -40,9 +41,10 @@ def logs(
     options: Globals = ctx.obj
     roles: tuple[Role, ...] = (source.value,) if source else ("engine", "gateway")
     query = LogQuery(follow=follow, since=parse_since(since) if since else None, tail=tail)
-    for entry in read_logs(options.environment, roles, query):
-        text = _text(entry, timestamps=timestamps, name=len(roles) > 1)
-        options.ui.item("log", as_data(entry), text, entry.line.stream)
+    with until_interrupted(options.ui):
+        for entry in read_logs(options.environment, roles, query):
+            text = _text(entry, timestamps=timestamps, name=len(roles) > 1)
+            options.ui.item("log", as_data(entry), text, entry.line.stream)
     if options.ui.json_output:
         options.ui.result("logs", None, "")
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from pmpctl.cli.context import Globals
+from pmpctl.cli.watching import until_interrupted
 
 WATCH_SECONDS = 2.0
 
@@ -26,7 +27,8 @@ def status(
         options.ui.result("status", result, partial(views.status_view, result=result))
         return
     pause = threading.Event()
-    while True:
-        result = ask_status(options.environment)
-        options.ui.frame("status", {"data": as_data(result)}, partial(views.status_view, result=result))
-        pause.wait(WATCH_SECONDS)
+    with until_interrupted(options.ui):
+        while True:
+            result = ask_status(options.environment)
+            options.ui.frame("status", {"data": as_data(result)}, partial(views.status_view, result=result))
+            pause.wait(WATCH_SECONDS)

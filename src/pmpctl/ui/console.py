@@ -105,7 +105,7 @@ class Ui:
 
         if self.json_output:
             return JsonReporter(lambda event: self._json({"schema": SCHEMA, **event}), self.quiet)
-        if self.err.is_terminal and not self.quiet:
+        if self.err.is_terminal and not self.quiet and not self.debug:
             # rich takes as long to load as all the rest: only where there is a screen to draw on.
             from pmpctl.ui.live import LiveReporter
 

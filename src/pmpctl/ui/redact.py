@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 MASK = "***"
 
@@ -12,26 +12,52 @@ _SECRET_VARIABLE = re.compile(r"(TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY)$")
 _SECRET_KEY = re.compile(
     r"^(.*[_-])?(token|tokens|secret|password|api[_-]?key|authorization|cookie)$|^x-registry-auth$", re.IGNORECASE
 )
-_HEADERS = r"(?:proxy-)?authorization|x-api-key|api-key|x-registry-auth|(?:set-)?cookie"
-_QUERY_KEYS = r"[\w-]*token|api[_-]?key|key|sig|signature|x-amz-(?:signature|credential|security-token)"
+_PLACEHOLDER = r"(?![\"']?(?i:bearer\s+)?(?:\$\{?[A-Z_]+\b|<[\w -]{1,40}>))"
 
-_PLACEHOLDER = r"(?![\"']?(?i:bearer\s+)?(?:\$\{?[A-Z_]+\b|<[\w -]+>))"
 
-# Each pattern keeps its first group and masks what follows it; $NAME and <name> in an example to paste stay.
+class _Pattern(NamedTuple):
+    """Keeps its first group and masks what follows it; $NAME and <name>, in an example to paste, stay.
+
+    Tried only where one of the `hints` stands, as most lines have none. None may start with a repetition: that
+    takes quadratic time on long lines.
+    """
+
+    hints: tuple[str, ...]
+    regex: re.Pattern[str]
+
+
 _PATTERNS = (
-    re.compile(rf"(?i)(\b(?:{_HEADERS})[\"']?\s*+[:=]\s*+[\"']?+){_PLACEHOLDER}[^\"'\r\n]+"),
-    re.compile(
-        rf"(?i)(\bbearer\s++){_PLACEHOLDER}(?!(?:tokens?|auth|authentication|authorization|scheme|header)(?:[\s.,;:)]|$))"
-        r"[^\s\"',]+"
+    _Pattern(
+        ("authorization", "api-key", "x-registry-auth", "cookie"),
+        re.compile(
+            r"(?i)((?:authorization|x-api-key|api-key|x-registry-auth|cookie)[\"']?\s*+[:=]\s*+[\"']?+)"
+            rf"{_PLACEHOLDER}[^\"'\r\n]+"
+        ),
     ),
-    re.compile(r"((?<![A-Za-z0-9])hf_)[A-Za-z0-9]{16,}"),
-    re.compile(r"((?<![A-Za-z0-9])sk-)[A-Za-z0-9_-]{8,}"),
-    re.compile(r"((?<![\w-])[\"']?tokens[\"']?\s*[:=]\s*)\[[^\]]*\]?"),
-    re.compile(rf"(\b[A-Z0-9_]*(?:TOKEN|SECRET|PASSWORD|API_KEY)(?:=|[\"']\s*+:\s*+)[\"']?+){_PLACEHOLDER}[^\s\"',]+"),
-    re.compile(rf"((?<!\w)--(?:api-key|token|hf-token)[= ]){_PLACEHOLDER}[^\s\"',]+"),
-    re.compile(r"(?i)(https?://)[^\s/?#]+(?=@)"),
-    re.compile(r"(?i)([a-z][a-z0-9+.-]*://[^\s/?#:@]+:)[^\s/?#]+(?=@)"),
-    re.compile(rf"(?i)([?&](?:{_QUERY_KEYS})=){_PLACEHOLDER}[^&\s\"']+"),
+    _Pattern(
+        ("bearer",),
+        re.compile(
+            rf"(?i)(\bbearer\s++){_PLACEHOLDER}"
+            r"(?!(?:tokens?|auth|authentication|authorization|scheme|header)(?:[\s.,;:)]|$))[^\s\"',]+"
+        ),
+    ),
+    _Pattern(("hf_",), re.compile(r"((?<![A-Za-z0-9])hf_)[A-Za-z0-9]{16,}")),
+    _Pattern(("sk-",), re.compile(r"((?<![A-Za-z0-9])sk-)[A-Za-z0-9_-]{8,}")),
+    _Pattern(("tokens",), re.compile(r"((?<![\w-])tokens[\"']?\s*+[:=]\s*+)\[[^\]]*\]?")),
+    _Pattern(
+        ("token", "secret", "password", "api_key"),
+        re.compile(rf"((?:TOKEN|SECRET|PASSWORD|API_KEY)(?:=|[\"']\s*+:\s*+)[\"']?+){_PLACEHOLDER}[^\s\"',]+"),
+    ),
+    _Pattern(("--",), re.compile(rf"((?<!\w)--(?:api-key|token|hf-token)[= ]){_PLACEHOLDER}[^\s\"',]+")),
+    _Pattern(("://",), re.compile(r"(?i)(https?://)[^\s/?#]+(?=@)")),
+    _Pattern(("://",), re.compile(r"(://[^\s/?#:@]+:)[^\s/?#]+(?=@)")),
+    _Pattern(
+        ("?", "&"),
+        re.compile(
+            r"(?i)([?&](?:(?:\w+[_-])?token|api[_-]?key|key|sig|signature|x-amz-(?:signature|credential|security-token))=)"
+            rf"{_PLACEHOLDER}[^&\s\"']+"
+        ),
+    ),
 )
 
 
@@ -63,8 +89,10 @@ class Redactor:
     def text(self, text: str) -> str:
         if self._registered is not None:
             text = self._registered.sub(MASK, text)
+        lowered = text.lower()
         for pattern in _PATTERNS:
-            text = pattern.sub(rf"\g<1>{MASK}", text)
+            if any(hint in lowered for hint in pattern.hints):
+                text = pattern.regex.sub(rf"\g<1>{MASK}", text)
         return text
 
     def data(self, value: Any) -> Any:

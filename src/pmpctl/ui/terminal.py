@@ -28,7 +28,8 @@ class Writer:
         self._redactor = redactor
 
     def clean(self, text: str) -> str:
-        return _CONTROL.sub("", self._redactor.text(text))
+        # In this order: a colour in the middle of a secret must not hide it.
+        return self._redactor.text(text if text.isprintable() else _CONTROL.sub("", text))
 
     def line(self, text: str = "", style: str | None = None) -> None:
         """One line, or several; `style` is error, warning, cure, good, heading or faint."""

@@ -114,6 +114,39 @@ def test_being_stopped_cleans_up_and_ends_with_130(number: signal.Signals) -> No
     assert json.loads(out)["errors"][0]["code"] == "interrupted"
 
 
+def test_ctrl_c_ends_a_command_that_only_looks_on_without_a_word() -> None:
+    body = """
+        import time
+        from pmpctl.cli.watching import until_interrupted
+        with until_interrupted(ui):
+            ui.item("log", {}, "first line")
+            time.sleep(60)
+    """
+    with subprocess.Popen(with_command(body), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "first line\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+
+    assert (process.returncode, out, err) == (130, "", "")
+
+
+def test_libraries_log_nowhere_but_with_debug_and_then_without_secrets() -> None:
+    body = """
+        import logging, warnings
+        from pmpctl.ui.library_logs import adopt_library_logs
+        adopt_library_logs(ui.err, ui.debug)
+        logging.getLogger("urllib3").warning("retrying %s", "https://user:pass@registry.example")
+        warnings.warn("old habits", UserWarning)
+    """
+    silent = subprocess.run(with_command(body), capture_output=True, text=True, timeout=60, check=True)
+    talking = subprocess.run([*with_command(body), "--debug"], capture_output=True, text=True, timeout=60, check=True)
+
+    assert (silent.stdout, silent.stderr) == ("", "")
+    assert "WARNING urllib3: retrying https://***@registry.example" in talking.stderr
+    assert "old habits" in talking.stderr
+
+
 def test_a_reader_that_leaves_ends_the_command_without_a_word() -> None:
     body = """
         for number in range(100_000):

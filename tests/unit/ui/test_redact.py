@@ -1,3 +1,4 @@
+import time
 from io import StringIO
 
 import pytest
@@ -6,6 +7,7 @@ from pmpctl.errors import DockerNotAvailable
 from pmpctl.operations.events import Event, Notice, Operation, PhaseFinished, PhaseProgress, PhaseStarted
 from pmpctl.ui.console import Ui
 from pmpctl.ui.redact import Redactor
+from pmpctl.ui.terminal import Writer
 from tests.terminal import on_a_terminal
 
 CANARY = "canary-0f3a9c77-do-not-print"
@@ -30,6 +32,7 @@ CANARY = "canary-0f3a9c77-do-not-print"
         ("vllm serve m --hf-token=abc", "=abc"),
         ("pull from https://user:pass@registry.example/v2", "pass"),
         ("pull from https://onlytoken@registry.example/v2", "onlytoken"),
+        ("pull from https://user:p@ss@registry.example/v2", "ss@"),
         ("proxy socks5://user:p@ss@proxy.example:1080", "p@ss"),
         ("GET https://cdn.example/file?X-Amz-Signature=abc123&x=1", "abc123"),
         ("GET https://cdn.example/file?a=1&access_token=abc123", "abc123"),
@@ -67,6 +70,26 @@ def test_a_registered_secret_is_masked_also_inside_words_and_urls() -> None:
     redactor.register("pa/ss word")
 
     assert redactor.text("xpa/ss wordx and ?q=pa%2Fss%20word") == "x***x and ?q=***"
+
+
+def test_colours_inside_a_secret_do_not_hide_it() -> None:
+    stream = StringIO()
+
+    Writer(stream, Redactor([CANARY])).line(f"is {CANARY[:9]}\x1b[1m{CANARY[9:]}\x1b[0m")
+
+    assert stream.getvalue() == "is ***\n"
+
+
+@pytest.mark.parametrize(
+    "piece", ["a", "A", "hf_", "--token", "Bearer ", "authorization ", "http://", "x://a:", "?a-", "tokens: [", "\x1b]"]
+)
+def test_a_line_of_a_megabyte_is_redacted_at_once(piece: str) -> None:
+    long_line = piece * (1_000_000 // len(piece))
+    began = time.monotonic()
+
+    Writer(StringIO(), Redactor()).line(long_line)
+
+    assert time.monotonic() - began < 10
 
 
 def test_of_two_registered_secrets_the_longer_is_masked_whole() -> None:
