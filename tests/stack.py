@@ -1,0 +1,113 @@
+"""A workspace with profiles and ports of its own, driven by the real command line."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+
+from pmpctl.workspace import Workspace
+from tests.cli import PMPCTL, pmpctl
+from tests.support import find_free_port
+
+PROFILES = """\
+[gateway]
+listen = "127.0.0.1:{api_port}"
+{gateway}
+
+[host]
+runtime = "{runtime}"
+engine_port = {engine_port}
+{host}
+
+[profiles.coding]
+model = "acme/coder"
+device = "cpu"
+max_model_len = 4096
+start_timeout = {start_timeout}
+
+[profiles.chat]
+model = "acme/chat"
+device = "cpu"
+{more}
+"""
+
+
+@dataclass
+class Stack:
+    """`program` is the trivial engine; `faults` are the words that its script understands."""
+
+    workspace: Workspace
+    program: Path
+    runtime: str = "process"
+    api_port: int = field(default_factory=find_free_port)
+    engine_port: int = field(default_factory=find_free_port)
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def write(self, *, gateway: str = "", host: str = "", more: str = "", start_timeout: int = 60) -> None:
+        text = PROFILES.format(
+            api_port=self.api_port,
+            engine_port=self.engine_port,
+            runtime=self.runtime,
+            gateway=gateway,
+            host=host,
+            more=more,
+            start_timeout=start_timeout,
+        )
+        (self.workspace.root / "profiles.toml").write_text(text)
+        self.fault()
+
+    def fault(self, **faults: object) -> None:
+        """From the next start on the engine has these faults, and no others."""
+        words = " ".join(f"{name}={shlex.quote(str(value))}" for name, value in faults.items())
+        script = self.workspace.root / "vllm"
+        script.write_text(f'#!/bin/sh\nexec env {words} {self.program} "$@"\n')
+        script.chmod(0o755)
+
+    def run(self, *argv: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        return pmpctl("--workspace", str(self.workspace.root), *argv, cwd=None, **self._variables(environment))
+
+    @contextmanager
+    def running(self, *argv: str) -> "Iterator[subprocess.Popen[str]]":
+        """The command in a process group of its own, as a shell starts it; killed at the end if it still runs."""
+        process = subprocess.Popen(
+            [PMPCTL, "--workspace", self.workspace.root, *argv],
+            env=os.environ | self._variables({}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+    def json(self, *argv: str) -> dict[str, Any]:
+        """The envelope that a command prints last."""
+        return cast("dict[str, Any]", json.loads(self.run(*argv, "--json").stdout.splitlines()[-1]))
+
+    def status(self) -> dict[str, Any]:
+        return cast("dict[str, Any]", self.json("status")["data"])
+
+    def ask(self, content: str = "Hello", model: str = "llm", headers: Mapping[str, str] | None = None) -> Any:
+        response = httpx.post(
+            f"http://127.0.0.1:{self.api_port}/v1/chat/completions",
+            json={"model": model, "messages": [{"role": "user", "content": content}]},
+            headers=dict(headers or {}),
+            timeout=60,
+        )
+        return response.raise_for_status().json()
+
+    def _variables(self, environment: Mapping[str, str]) -> dict[str, str]:
+        own = {"PMPCTL_ENGINE_PROGRAM": str(self.workspace.root / "vllm")} if self.runtime == "process" else {}
+        return own | self.environment | dict(environment)
