@@ -1,0 +1,54 @@
+"""The control API: what operators may ask and tell the gateway, over its unix socket only."""
+
+import asyncio
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+
+from pmp_gateway import __version__
+from pmp_gateway.auth import TokenFileInvalid, Tokens
+from pmp_gateway.control_schema import VERBS, AuthStatus, BackendStatus, ControlAnswer, GatewayStatus
+from pmp_gateway.failures import BackendFailure
+from pmp_gateway.models import Models
+from pmp_gateway.state import GatewayState
+
+_PROBE_TIMEOUT_SECONDS = 2.0
+
+
+def control_api(state: GatewayState, tokens: Tokens, models: Models, backend_url: str) -> FastAPI:
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    def auth_status() -> AuthStatus:
+        return AuthStatus(enabled=tokens.count > 0, tokens=tokens.count)
+
+    async def backend_status() -> BackendStatus:
+        try:
+            async with asyncio.timeout(_PROBE_TIMEOUT_SECONDS):
+                entries = await models.fetch()
+        except (BackendFailure, TimeoutError):
+            return BackendStatus(backend_url, ready=False, models=())
+        return BackendStatus(backend_url, ready=True, models=tuple(entry["id"] for entry in entries))
+
+    @app.get(VERBS["status"].path)
+    async def status() -> JSONResponse:
+        answer = GatewayStatus(
+            version=__version__,
+            phase=state.phase,
+            in_flight=state.in_flight,
+            held=0,
+            requests_total=state.requests_total,
+            backend=await backend_status(),
+            auth=auth_status(),
+            uptime_seconds=state.uptime_seconds,
+        )
+        return JSONResponse(answer.as_data())
+
+    @app.post(VERBS["reload"].path)
+    async def reload() -> JSONResponse:
+        try:
+            tokens.reload()
+        except TokenFileInvalid as error:
+            return JSONResponse(ControlAnswer(False, str(error), auth_status()).as_data(), status_code=409)
+        return JSONResponse(ControlAnswer(True, "tokens read again", auth_status()).as_data())
+
+    return app

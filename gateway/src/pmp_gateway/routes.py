@@ -1,0 +1,48 @@
+"""The whole public API as a table; what is not in it does not exist."""
+
+import re
+from collections.abc import Mapping
+from enum import Enum, auto
+
+from pmp_gateway.failures import MethodNotAllowed, RouteUnknown
+
+
+class Handler(Enum):
+    HEALTH = auto()
+    MODELS = auto()
+    INFERENCE = auto()
+
+
+_TABLE: Mapping[bytes, tuple[str, Handler]] = {
+    b"/health": ("GET", Handler.HEALTH),
+    b"/v1/models": ("GET", Handler.MODELS),
+    b"/v1/chat/completions": ("POST", Handler.INFERENCE),
+    b"/v1/completions": ("POST", Handler.INFERENCE),
+    b"/v1/embeddings": ("POST", Handler.INFERENCE),
+    b"/v1/responses": ("POST", Handler.INFERENCE),
+    b"/v1/messages": ("POST", Handler.INFERENCE),
+    b"/v1/messages/count_tokens": ("POST", Handler.INFERENCE),
+    b"/v1/score": ("POST", Handler.INFERENCE),
+    b"/v1/rerank": ("POST", Handler.INFERENCE),
+    b"/score": ("POST", Handler.INFERENCE),
+    b"/rerank": ("POST", Handler.INFERENCE),
+    b"/tokenize": ("POST", Handler.INFERENCE),
+    b"/detokenize": ("POST", Handler.INFERENCE),
+}
+
+# A model's id may contain slashes, which clients send as they are or as %2F; nothing else may be encoded.
+_ID_PART = rb"[A-Za-z0-9][A-Za-z0-9._:@+-]*"
+_ONE_MODEL = re.compile(rb"/v1/models/" + _ID_PART + rb"(?:(?:/|%2[Ff])" + _ID_PART + rb")*")
+
+
+def find_handler(method: str, raw_path: bytes) -> Handler:
+    """Matches the path exactly as it came over the wire, so that no spelling of a path can mean another one."""
+    entry = _TABLE.get(raw_path)
+    if entry is None and _ONE_MODEL.fullmatch(raw_path):
+        entry = ("GET", Handler.MODELS)
+    if entry is None:
+        raise RouteUnknown
+    allowed, handler = entry
+    if method != allowed:
+        raise MethodNotAllowed(allowed)
+    return handler

@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import pytest
+
+from pmp_gateway.settings import Settings, SettingsInvalid
+
+
+def test_an_empty_environment_gives_the_documented_defaults() -> None:
+    settings = Settings.from_env({"BACKEND_MODEL_ID": "", "PMP_GATEWAY_CONTROL_SOCKET": " "})
+    assert settings == Settings(
+        backend_url="http://127.0.0.1:8002",
+        backend_model_id=None,
+        auth_config_path=None,
+        host="127.0.0.1",
+        port=8000,
+        control_socket=None,
+        unknown_model="serve",
+        log_headers=("x-signal-hunter-operation",),
+        max_body_bytes=64 * 1024 * 1024,
+    )
+
+
+def test_every_variable_is_read() -> None:
+    settings = Settings.from_env(
+        {
+            "BACKEND_URL": "https://engine:9000/",
+            "BACKEND_MODEL_ID": "org/model",
+            "AUTH_CONFIG_PATH": "/run/auth.json",
+            "PMP_GATEWAY_HOST": "0.0.0.0",
+            "PMP_GATEWAY_PORT": "9001",
+            "PMP_GATEWAY_CONTROL_SOCKET": "/run/control/gateway.sock",
+            "PMP_GATEWAY_UNKNOWN_MODEL": "reject",
+            "PMP_GATEWAY_LOG_HEADERS": "X-One, x-two,",
+            "PMP_GATEWAY_MAX_BODY_BYTES": "1024",
+            "PMP_GATEWAY_BACKEND_SILENCE_SECONDS": "7",
+        }
+    )
+    assert settings == Settings(
+        backend_url="https://engine:9000",
+        backend_model_id="org/model",
+        auth_config_path=Path("/run/auth.json"),
+        host="0.0.0.0",
+        port=9001,
+        control_socket=Path("/run/control/gateway.sock"),
+        unknown_model="reject",
+        log_headers=("x-one", "x-two"),
+        max_body_bytes=1024,
+        backend_silence_seconds=7,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BACKEND_URL", "engine:8002"),
+        ("BACKEND_URL", "ftp://engine:8002"),
+        ("BACKEND_URL", "http://"),
+        ("BACKEND_URL", "http://engine:port"),
+        ("BACKEND_URL", "http://engine:8002/v1"),
+        ("BACKEND_URL", "http://engine:8002/?a=b"),
+        ("PMP_GATEWAY_PORT", "http"),
+        ("PMP_GATEWAY_PORT", "65536"),
+        ("PMP_GATEWAY_PORT", "-1"),
+        ("PMP_GATEWAY_MAX_BODY_BYTES", "0"),
+        ("PMP_GATEWAY_MAX_BODY_BYTES", "64MiB"),
+        ("PMP_GATEWAY_UNKNOWN_MODEL", "maybe"),
+        ("PMP_GATEWAY_LOG_HEADERS", "X-One,Authorization"),
+        ("PMP_GATEWAY_LOG_HEADERS", "x-api-key"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_the_name_of_its_variable(name: str, value: str) -> None:
+    with pytest.raises(SettingsInvalid, match=name):
+        Settings.from_env({name: value})
+
+
+def test_credentials_in_the_backend_url_are_refused_and_not_repeated() -> None:
+    with pytest.raises(SettingsInvalid) as refusal:
+        Settings.from_env({"BACKEND_URL": "http://me:canary@engine:8002"})
+    assert "canary" not in str(refusal.value)
