@@ -14,6 +14,7 @@ from pmpctl.runtime.process import ProcessRuntime
 from pmpctl.runtime.process_record import BackOff
 from pmpctl.runtime.process_tree import members
 from pmpctl.workspace import Workspace
+from tests.support import eventually
 
 QUICK_BACK_OFF = BackOff(first_seconds=0.05, longest_seconds=0.2, quick_seconds=60.0, quick_failures=5)
 
@@ -22,6 +23,16 @@ class MakeUnit(Protocol):
     def __call__(self, source: str, **changes: Any) -> Unit:
         """An engine that runs this Python program."""
         ...
+
+
+def eventually_words(path: Path, count: int) -> list[str]:
+    """The words of a file that a program writes, once there are so many."""
+
+    def words() -> list[str]:
+        found = path.read_text().split() if path.exists() else []
+        return found if len(found) == count else []
+
+    return eventually(words)
 
 
 @pytest.fixture
