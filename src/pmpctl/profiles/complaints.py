@@ -72,7 +72,8 @@ def _value_sentence(details: ErrorDetails, key: str, written: str, model: type[T
         return _Sentence("wrong_value", f"{place} {context['text']}", context["cure"])
     if kind == "literal_error":
         choices = [str(choice) for choice in get_args(model.model_fields[key].annotation)]
-        likely = nearest(value, choices) if isinstance(value, str) else None
+        # Among few and short words the nearest is a wild guess: "gpu" is near "cpu".
+        likely = nearest(value, choices) if isinstance(value, str) and len(choices) > 5 else None
         guess = f'Did you mean "{likely}"? ' if likely else ""
         return _Sentence(
             "wrong_value", f"{place} cannot be {_shown(value)}", f"{guess}Write one of {', '.join(choices)}."

@@ -45,7 +45,9 @@ class Document:
 
     def _label(self, table: KeyPath) -> str:
         names = table[1:] if self.format == "json" and len(table) > 1 else table
-        return f"[{'.'.join(name if _BARE.fullmatch(name) else json.dumps(name) for name in names)}]"
+        return (
+            f"[{'.'.join(name if _BARE.fullmatch(name) else json.dumps(name, ensure_ascii=False) for name in names)}]"
+        )
 
 
 def shown(path: Path) -> str:
@@ -72,15 +74,17 @@ def parse_toml(path: Path, text: str) -> Document:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         place = _TOMLLIB_PLACE.search(str(error))
-        line = place["line"] if place and place["line"] else str(text.count("\n") + 1)
-        raise ProfileFileInvalid([syntax_problem(path, line, _TOMLLIB_PLACE.sub("", str(error)))]) from error
+        line = place["line"] if place else None
+        reason = _TOMLLIB_PLACE.sub("", str(error))
+        cure = "Mend that line, or the one before it."
+        if line is None:
+            cure = "Close the quote or bracket that is still open, or mend the last line."
+        elif reason == "Invalid value":
+            cure = "Put text in quotes, and write true and false in small letters."
+        problem = syntax_problem(path, int(line or len(text.splitlines())), reason, cure)
+        raise ProfileFileInvalid([problem]) from error
     return Document(path, data, toml_lines(text))
 
 
-def syntax_problem(path: Path, line: int | str, reason: str) -> Problem:
-    cure = "Put text in quotes, and write true and false in small letters." if reason == "Invalid value" else ""
-    return Problem(
-        "profile_file_syntax",
-        f"{shown(path)}:{line}: {reason[:1].lower()}{reason[1:]}",
-        cure or "Mend that line, or the one before it.",
-    )
+def syntax_problem(path: Path, line: int, reason: str, cure: str) -> Problem:
+    return Problem("profile_file_syntax", f"{shown(path)}:{line}: {reason[:1].lower()}{reason[1:]}", cure)

@@ -48,9 +48,10 @@ def parse_legacy(path: Path, text: str) -> Document:
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ProfileFileInvalid([syntax_problem(path, error.lineno, error.msg)]) from error
+        cure = "Mend that line, or the one before it."
+        raise ProfileFileInvalid([syntax_problem(path, error.lineno, error.msg, cure)]) from error
     if not isinstance(data, dict):
-        raise ProfileFileInvalid([syntax_problem(path, 1, "the file must hold one object: {...}")])
+        raise ProfileFileInvalid([syntax_problem(path, 1, "no JSON object", 'Write {"models": {"NAME": {...}}}.')])
     translation = _Translation(json_lines(text))
     settings = {key: translation.of((key,), (old_key,), data[old_key]) for key, old_key in legacy_settings(data)}
     profiles: dict[str, Any] = {}
