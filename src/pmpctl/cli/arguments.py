@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -10,15 +10,19 @@ from pmpctl.cli.context import find_workspace
 
 
 def complete_profile(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Names for the shell, read without the models that check the file."""
+    """Names for the shell, read without the models that check the file; silence where there are none."""
+    from pmpctl.errors import PmpctlError
+    from pmpctl.profiles.locate import locate
     from pmpctl.profiles.names import profile_names
 
-    options: dict[str, Any] = ctx.find_root().params
-    root = find_workspace(Path(options["workspace"]) if options.get("workspace") else None).root
-    config = options.get("config") or os.environ.get("CONFIG_PATH")
-    files = [Path(config)] if config else [root / "profiles.toml", root / "config" / "models.json"]
-    names = next((names for file in files if (names := profile_names(file))), [])
-    return [name for name in names if name.startswith(incomplete)]
+    options = ctx.find_root().params
+    # The parser keeps these as text while it completes.
+    workspace, config = (Path(options[name]) if options.get(name) else None for name in ("workspace", "config"))
+    try:
+        file = locate(find_workspace(workspace).root, config, os.environ)
+    except PmpctlError:
+        return []
+    return [name for name in profile_names(file) if name.startswith(incomplete)]
 
 
 Profile = Annotated[

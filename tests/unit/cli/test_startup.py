@@ -120,12 +120,22 @@ def test_completion_reads_the_file_that_the_command_line_or_the_environment_name
     assert completions(["--workspace", str(workspace), "up", "de"], elsewhere)[1] == ["demo"]
 
 
-@pytest.mark.parametrize("content", [None, "[profiles", "profiles = 3", "\xff"])
-def test_completion_is_silent_about_a_file_that_it_cannot_read(content: str | None, tmp_path: Path) -> None:
-    if content is not None:
-        (tmp_path / "profiles.toml").write_text(content, encoding="latin-1")
+@pytest.mark.parametrize("content", ["[profiles", "profiles = 3", "\xff"])
+def test_completion_is_silent_about_a_file_that_it_cannot_read(content: str, tmp_path: Path) -> None:
+    (tmp_path / "profiles.toml").write_text(content, encoding="latin-1")
 
     assert completions(["up", ""], tmp_path)[1] == []
+
+
+def test_completion_is_silent_about_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert completions(["-c", "missing.toml", "up", ""], tmp_path)[1] == []
+
+
+def test_completion_offers_the_shipped_profiles_where_there_is_no_file(tmp_path: Path) -> None:
+    modules, printed = completions(["up", ""], tmp_path)
+
+    assert {"coding", "demo"} <= set(printed)
+    assert not modules & set(HEAVY)
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
