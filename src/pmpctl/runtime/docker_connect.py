@@ -52,6 +52,7 @@ class EngineClient(APIClient):
 def connect(endpoint: Endpoint, environment: Mapping[str, str]) -> EngineClient:
     """Raises DockerNotAvailable with the cure for the cause at hand."""
     try:
+        _knock(endpoint)
         client = EngineClient(base_url=endpoint.url, timeout=CONNECT_TIMEOUT_SECONDS, tls=_tls(endpoint) or False)
     except (DockerException, requests.RequestException, OSError, ValueError) as error:
         raise _explained(error, endpoint, environment) from error
@@ -59,6 +60,14 @@ def connect(endpoint: Endpoint, environment: Mapping[str, str]) -> EngineClient:
     if api_version(client) < OLDEST_API:
         raise _too_old(endpoint, f"speaks API {client.api_version}")
     return client
+
+
+def _knock(endpoint: Endpoint) -> None:
+    """docker-py would leave its socket open on a failure."""
+    if endpoint.socket is not None:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(CONNECT_TIMEOUT_SECONDS)
+            probe.connect(str(endpoint.socket))
 
 
 def api_version(client: APIClient) -> tuple[int, int]:

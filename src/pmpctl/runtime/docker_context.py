@@ -36,7 +36,7 @@ class Endpoint:
     @property
     def socket(self) -> Path | None:
         scheme, _, path = self.url.partition("://")
-        return Path(path) if scheme in ("unix", "http+unix") else None
+        return Path("/", path) if path and scheme in ("unix", "http+unix") else None
 
     @property
     def is_local(self) -> bool:

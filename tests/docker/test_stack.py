@@ -1,0 +1,138 @@
+"""The daily commands on a real Docker engine, with the trivial engine in a container and the gateway's built image."""
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+from tests.stack import Stack
+from tests.support import eventually
+
+from pmpctl.planning.plan import LABEL_ROLE, LABEL_WORKSPACE
+from pmpctl.workspace import Workspace
+
+pytestmark = pytest.mark.docker
+
+CANARY = "hf_canary0123456789abcdefghij"
+
+
+@pytest.fixture
+def stack(
+    workspace: Workspace, stub_vllm: Path, docker_host: str, base_image: str, stub_image: str
+) -> Iterator[Stack]:
+    stack = Stack(workspace, stub_vllm, runtime="docker", environment={"DOCKER_HOST": docker_host})
+    stack.write(gateway=f'base_image = "{base_image}"', host=f'cpu_image = "{stub_image}"')
+    yield stack
+    stack.run("down")
+
+
+def containers_of(client: docker.DockerClient, stack: Stack) -> dict[str, str]:
+    """Role -> container id."""
+    found = client.containers.list(all=True, filters={"label": f"{LABEL_WORKSPACE}={stack.workspace.id}"})
+    return {container.labels[LABEL_ROLE]: container.id or "" for container in found}
+
+
+def test_up_answers_is_idempotent_and_down_removes_only_ours(stack: Stack, docker_client: docker.DockerClient) -> None:
+    foreign = docker_client.containers.run(
+        "pmpctl-test/stub-engine:1", ["serve", "foreign"], entrypoint="vllm", detach=True
+    )
+    try:
+        up = stack.run("up", "coding")
+        assert up.returncode == 0, up.stderr
+        assert stack.ask("Hello there")["choices"][0]["message"]["content"] == "Hello there"
+        before = containers_of(docker_client, stack)
+
+        assert stack.json("up", "coding")["data"]["changes"] == {"engine": "kept", "gateway": "kept"}
+        assert containers_of(docker_client, stack) == before
+
+        changed = stack.json("up", "chat")["data"]["changes"]
+        assert changed == {"engine": "replaced", "gateway": "kept"}
+        assert containers_of(docker_client, stack)["gateway"] == before["gateway"]
+
+        assert stack.run("down").returncode == 0
+        assert containers_of(docker_client, stack) == {}
+        foreign.reload()
+        assert foreign.status == "running"
+    finally:
+        foreign.remove(force=True)
+
+
+def test_status_asks_the_engine_and_no_file(stack: Stack, docker_client: docker.DockerClient) -> None:
+    stack.run("up", "coding")
+    assert stack.status()["phase"] == "ready"
+
+    docker_client.containers.get(containers_of(docker_client, stack)["engine"]).remove(force=True)
+
+    assert stack.status()["phase"] == "engine-away"
+    assert stack.json("up", "coding")["data"]["changes"] == {"engine": "started", "gateway": "kept"}
+
+
+def test_a_killed_command_leaves_a_start_that_the_next_one_adopts(
+    stack: Stack, docker_client: docker.DockerClient
+) -> None:
+    with stack.running("up", "coding") as command:
+        eventually(lambda: "engine" in containers_of(docker_client, stack), 60)
+        command.send_signal(signal.SIGKILL)
+        command.wait(30)
+    engine = containers_of(docker_client, stack)["engine"]
+
+    assert stack.run("up", "coding").returncode == 0
+    assert containers_of(docker_client, stack)["engine"] == engine
+    assert stack.status()["phase"] == "ready"
+
+
+def test_a_failed_start_shows_the_first_error_and_keeps_the_log(stack: Stack, base_image: str) -> None:
+    failing = 'image = "pmpctl-test/stub-engine:1"\nextra_args = ["--seed", "1"]'
+    stack.write(
+        gateway=f'base_image = "{base_image}"',
+        host='cpu_image = "pmpctl-test/stub-engine:1"',
+        more=f'[profiles.broken]\nmodel = "acme/broken-stub-exit-3"\ndevice = "cpu"\n{failing}',
+    )
+    done = stack.run("up", "broken")
+
+    assert done.returncode == 4
+    assert "error: the engine of 'broken' ended before it answered" in done.stderr
+    logs = stack.run("logs", "engine")
+    assert "ValueError" in logs.stdout + logs.stderr
+    assert stack.status()["phase"] == "failed"
+
+
+def test_the_hub_token_is_in_no_inspect(stack: Stack, docker_client: docker.DockerClient) -> None:
+    assert stack.run("up", "coding", HF_TOKEN=CANARY).returncode == 0
+
+    for container in containers_of(docker_client, stack).values():
+        assert CANARY not in json.dumps(docker_client.api.inspect_container(container))
+    engine = docker_client.containers.get(containers_of(docker_client, stack)["engine"])
+    read = engine.exec_run(["sh", "-c", 'cat "$HF_TOKEN_PATH"'])
+    assert read.output.decode() == CANARY
+
+
+def test_a_missing_image_is_named_with_its_cure_and_nothing_starts(
+    stack: Stack, docker_client: docker.DockerClient, base_image: str, registry: str
+) -> None:
+    stack.write(gateway=f'base_image = "{base_image}"', host=f'cpu_image = "{registry}/nobody/vllm:v0.32.0"')
+
+    done = stack.run("up", "coding")
+
+    assert done.returncode == 10
+    assert f"{registry}/nobody/vllm:v0.32.0" in done.stderr
+    assert containers_of(docker_client, stack) == {}
+
+
+def test_without_an_engine_auto_takes_processes_and_docker_is_an_error_with_its_cure(
+    workspace: Workspace, stub_vllm: Path
+) -> None:
+    stack = Stack(workspace, stub_vllm, environment={"DOCKER_HOST": "unix:///nowhere/docker.sock"})
+    stack.write()
+    text = (workspace.root / "profiles.toml").read_text()
+    (workspace.root / "profiles.toml").write_text(text.replace('runtime = "process"', 'runtime = "auto"'))
+
+    chosen = stack.json("up", "coding", "--dry-run")
+    refused = stack.run("--runtime", "docker", "up", "coding")
+
+    assert chosen["data"]["plan"]["runtime"] == "process"
+    assert refused.returncode == 8
+    assert "/nowhere/docker.sock" in refused.stderr
+    assert "cure:" in refused.stderr
