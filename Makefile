@@ -10,6 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: setup lint unit test
 
 setup: $(VENV)/.installed-dev
+	@:
 
 $(VENV)/.installed-dev: requirements-dev.lock pyproject.toml
 	@"$(PYTHON)" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' || \
