@@ -94,7 +94,10 @@ class Stack:
 
     def json(self, *argv: str) -> dict[str, Any]:
         """The envelope that a command prints last."""
-        return cast("dict[str, Any]", json.loads(self.run(*argv, "--json").stdout.splitlines()[-1]))
+        done = self.run(*argv, "--json")
+        envelope: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        assert envelope["ok"], envelope["errors"]
+        return envelope
 
     def status(self) -> dict[str, Any]:
         return cast("dict[str, Any]", self.json("status")["data"])

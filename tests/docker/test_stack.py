@@ -1,5 +1,6 @@
 """The daily commands on a real Docker engine, with the trivial engine in a container and the gateway's built image."""
 
+import io
 import json
 import signal
 from collections.abc import Iterator
@@ -7,11 +8,11 @@ from pathlib import Path
 
 import docker
 import pytest
-from tests.stack import Stack
-from tests.support import eventually
 
 from pmpctl.planning.plan import LABEL_ROLE, LABEL_WORKSPACE
 from pmpctl.workspace import Workspace
+from tests.stack import Stack
+from tests.support import eventually
 
 pytestmark = pytest.mark.docker
 
@@ -19,9 +20,7 @@ CANARY = "hf_canary0123456789abcdefghij"
 
 
 @pytest.fixture
-def stack(
-    workspace: Workspace, stub_vllm: Path, docker_host: str, base_image: str, stub_image: str
-) -> Iterator[Stack]:
+def stack(workspace: Workspace, stub_vllm: Path, docker_host: str, base_image: str, stub_image: str) -> Iterator[Stack]:
     stack = Stack(workspace, stub_vllm, runtime="docker", environment={"DOCKER_HOST": docker_host})
     stack.write(gateway=f'base_image = "{base_image}"', host=f'cpu_image = "{stub_image}"')
     yield stack
@@ -83,20 +82,24 @@ def test_a_killed_command_leaves_a_start_that_the_next_one_adopts(
     assert stack.status()["phase"] == "ready"
 
 
-def test_a_failed_start_shows_the_first_error_and_keeps_the_log(stack: Stack, base_image: str) -> None:
-    failing = 'image = "pmpctl-test/stub-engine:1"\nextra_args = ["--seed", "1"]'
-    stack.write(
-        gateway=f'base_image = "{base_image}"',
-        host='cpu_image = "pmpctl-test/stub-engine:1"',
-        more=f'[profiles.broken]\nmodel = "acme/broken-stub-exit-3"\ndevice = "cpu"\n{failing}',
-    )
-    done = stack.run("up", "broken")
+def test_a_failed_start_shows_the_first_error_and_keeps_the_log(
+    stack: Stack, docker_client: docker.DockerClient, base_image: str, stub_image: str
+) -> None:
+    recipe = io.BytesIO(f"FROM {stub_image}\nENV STUB_EXIT_CODE=3\n".encode())
+    docker_client.images.build(fileobj=recipe, tag="pmpctl-test/broken-engine:1")
+    try:
+        stack.write(gateway=f'base_image = "{base_image}"', host='cpu_image = "pmpctl-test/broken-engine:1"')
+        done = stack.run("up", "coding")
 
-    assert done.returncode == 4
-    assert "error: the engine of 'broken' ended before it answered" in done.stderr
-    logs = stack.run("logs", "engine")
-    assert "ValueError" in logs.stdout + logs.stderr
-    assert stack.status()["phase"] == "failed"
+        assert done.returncode == 4
+        assert "error: the engine of 'coding' ended before it answered" in done.stderr
+        assert "ValueError: No available memory for the cache blocks." in done.stderr
+        logs = stack.run("logs", "engine")
+        assert "ValueError" in logs.stdout + logs.stderr
+        assert stack.status()["phase"] == "failed"
+    finally:
+        stack.run("down")
+        docker_client.images.remove("pmpctl-test/broken-engine:1", force=True)
 
 
 def test_the_hub_token_is_in_no_inspect(stack: Stack, docker_client: docker.DockerClient) -> None:
@@ -106,7 +109,7 @@ def test_the_hub_token_is_in_no_inspect(stack: Stack, docker_client: docker.Dock
         assert CANARY not in json.dumps(docker_client.api.inspect_container(container))
     engine = docker_client.containers.get(containers_of(docker_client, stack)["engine"])
     read = engine.exec_run(["sh", "-c", 'cat "$HF_TOKEN_PATH"'])
-    assert read.output.decode() == CANARY
+    assert read.output == CANARY.encode()
 
 
 def test_a_missing_image_is_named_with_its_cure_and_nothing_starts(

@@ -56,38 +56,44 @@ def wait_for_engine(runtime: Runtime, plan: Plan, state: UnitState, models_dir: 
     Raises EngineStartFailed with the first error lines when it ends before, StartStalled when neither its output nor
     the downloaded bytes move for the plan's `start_timeout`, WrongModelServed when another model answers.
     """
+    with EngineApi(plan.engine_url) as engine:
+        if not engine.is_healthy():
+            yield from _watch_start(runtime, plan, state, models_dir, engine)
+        yield PhaseStarted("verify", "Asking the engine for its model and one token")
+        began = time.monotonic()
+        _verify(engine, plan)
+        yield PhaseFinished("verify", time.monotonic() - began, f"serves {plan.model}")
+
+
+def _watch_start(
+    runtime: Runtime, plan: Plan, state: UnitState, models_dir: Path, engine: EngineApi
+) -> Operation[None]:
+    """Shows each phase of the start until the engine is healthy."""
     watcher = LogWatcher(runtime, state)
     stages, novelty = _Stages(), _Novelty()
     moved = time.monotonic()
     bytes_before = downloaded_bytes(models_dir, plan.model)
     bytes_seen = bytes_before
     yield from stages.enter(BOOT)
-    with EngineApi(plan.engine_url) as engine:
-        while True:
-            for line in watcher.wait(POLL_SECONDS):
-                if novelty.is_new(line):
-                    moved = time.monotonic()
-                if (stage := read_stage(line)) is not None and stage.phase != READY.phase:
-                    yield from stages.enter(stage)
-            if (now := downloaded_bytes(models_dir, plan.model)) != bytes_seen:
-                bytes_seen, moved = now, time.monotonic()
-                yield from stages.enter(DOWNLOAD)
-                yield PhaseProgress(DOWNLOAD.phase, DOWNLOAD.title, done=max(0, bytes_seen - bytes_before))
-            _require_alive(runtime, plan, state)
-            if engine.is_healthy():
-                break
-            if time.monotonic() - moved > plan.start_timeout_seconds:
-                raise StartStalled(
-                    f"the engine has shown no progress for {plan.start_timeout_seconds} s "
-                    f"(last phase: {stages.current.title if stages.current else 'none'})",
-                    cure="Read `pmpctl logs engine`; if the model is only slow to load, raise `start_timeout`.",
-                    details=_first_errors(runtime, state),
-                )
-        yield from stages.finish()
-        yield PhaseStarted("verify", "Asking the engine for its model and one token")
-        began = time.monotonic()
-        _verify(engine, plan)
-        yield PhaseFinished("verify", time.monotonic() - began, f"serves {plan.model}")
+    while not engine.is_healthy():
+        for line in watcher.wait(POLL_SECONDS):
+            if novelty.is_new(line):
+                moved = time.monotonic()
+            if (stage := read_stage(line)) is not None and stage.phase != READY.phase:
+                yield from stages.enter(stage)
+        if (now := downloaded_bytes(models_dir, plan.model)) != bytes_seen:
+            bytes_seen, moved = now, time.monotonic()
+            yield from stages.enter(DOWNLOAD)
+            yield PhaseProgress(DOWNLOAD.phase, DOWNLOAD.title, done=max(0, bytes_seen - bytes_before))
+        _require_alive(runtime, plan, state)
+        if time.monotonic() - moved > plan.start_timeout_seconds:
+            raise StartStalled(
+                f"the engine has shown no progress for {plan.start_timeout_seconds} s "
+                f"(last phase: {stages.current.title if stages.current else 'none'})",
+                cure="Read `pmpctl logs engine`; if the model is only slow to load, raise `start_timeout`.",
+                details=_first_errors(runtime, state),
+            )
+    yield from stages.finish()
 
 
 def wait_for_gateway(runtime: Runtime, workspace: Workspace, plan: Plan, state: UnitState) -> Operation[GatewayStatus]:
