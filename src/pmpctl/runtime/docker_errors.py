@@ -14,6 +14,7 @@ from pmpctl.errors import (
     DockerNotAvailable,
     GpuNotAvailable,
     NameConflict,
+    PlanInvalid,
     PmpctlError,
     PortTaken,
     RuntimeFailed,
@@ -101,6 +102,12 @@ RULES = (
         RuntimeFailed,
         "the Docker engine may not raise the limit on locked memory that the profile file asks for",
         "Leave `memlock` out of [host], or raise LimitMEMLOCK of the docker service.",
+    ),
+    Rule(
+        r"invalid reference format",
+        PlanInvalid,
+        "`image` in the profile file is not an image's name: {reason}",
+        "Correct it: REGISTRY/NAME:TAG or NAME@sha256:DIGEST, in lower case.",
     ),
     Rule(
         r"No such image: (?P<image>\S+)",

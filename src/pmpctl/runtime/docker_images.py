@@ -34,17 +34,16 @@ PULL_RULES = (
         "Choose an image for this architecture (`image` in the profile file).",
     ),
     Rule(
-        r"no basic auth credentials|unauthorized|authentication required|incorrect username or password|\b403\b|"
-        r"(?<!pull access )denied(?!.*does not exist)",
-        ImagePullFailed,
-        "the registry does not let you pull {image}: {reason}",
-        "Log in with `{login}` as one who may pull it.",
-    ),
-    Rule(
-        r"manifest unknown|not found|does not exist|name unknown|name invalid",
+        r"manifest unknown|not found|repository does not exist|name unknown",
         ImagePullFailed,
         "there is no image {image}, or you may not see it",
         "Check its name and tag (`image` in the profile file); if it is private, `{login}` first.",
+    ),
+    Rule(
+        r"no basic auth credentials|unauthorized|authentication required|denied",
+        ImagePullFailed,
+        "the registry does not let you pull {image}: {reason}",
+        "Log in with `{login}` as one who may pull it.",
     ),
     Rule(
         r"server gave HTTP response to HTTPS client|x509|certificate",
@@ -61,7 +60,7 @@ PULL_RULES = (
     ),
     Rule(
         r"no such host|server misbehaving|connection refused|connection reset|no route to host|unreachable|"
-        r"timeout|deadline exceeded|\bEOF\b|bad gateway|service unavailable|request canceled",
+        r"timeout|deadline exceeded|\bEOF\b|unexpected HTTP status: 5|request canceled",
         ImagePullFailed,
         "the registry of {image} cannot be reached: {reason}",
         "Check the network (and the Docker engine's proxy settings), then run the command again: what arrived is kept.",
