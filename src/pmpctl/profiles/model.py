@@ -169,7 +169,9 @@ class GatewaySettings(Table):
         "127.0.0.1:8000",
         description="Address and port of the API. Anything wider than loopback needs tokens, or `allow_open`.",
     )
-    allow_open: bool = Field(False, description="Allow a wide `listen` without any token: everyone who can reach it.")
+    allow_open: bool = Field(
+        False, description="Allow a wide `listen` without tokens: everyone who reaches it may use it."
+    )
     auth_config: rules.Text = Field(
         "config/auth.json", description="The token file, relative to the workspace; in a folder of its own."
     )

@@ -86,7 +86,7 @@ def _profile_problems(document: Document, profiles: Mapping[str, Any]) -> Iterat
 
 def _table_problems(document: Document, at: tuple[str, ...], table: Any, model: type[Table]) -> Iterator[FoundProblem]:
     if not isinstance(table, dict):
-        cure = "Put profiles under [profiles.NAME], each a table of its own." if len(at) > 1 else f"Write [{at[0]}]."
+        cure = "Put its keys into a table of its own."
         yield document.problem("wrong_type", at, "must be a table", cure)
         return
     try:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
+from tomlkit.items import InlineTable
 
 from pmpctl.errors import ProfileConflict
 from pmpctl.files import write_atomically
 from pmpctl.profiles.document import parse_toml, read_text, shown
+from pmpctl.profiles.lines import toml_lines
 from pmpctl.profiles.model import Profile
 from pmpctl.profiles.resolve import resolve
 
@@ -61,21 +63,30 @@ def profiles_text(tables: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _edited(text: str, tables: Mapping[str, Mapping[str, Any]], old: Collection[str]) -> str:
     """New tables go to the very end: put among the others, they would come between a comment and what it is about."""
-    toml = tomlkit.parse(text)
     for name in tables:
         if name in old:
-            _update(toml["profiles"][name], tables[name])
+            text = _replaced(text, name, tables[name])
     new = {name: values for name, values in tables.items() if name not in old}
-    kept = tomlkit.dumps(toml).rstrip("\n")
-    return f"{kept}\n\n{profiles_text(new)}" if new and kept else profiles_text(new) if new else f"{kept}\n"
+    return "\n\n".join(filter(None, (text.rstrip("\n"), profiles_text(new).rstrip("\n") if new else ""))) + "\n"
 
 
-def _update(table: MutableMapping[str, Any], values: Mapping[str, Any]) -> None:
+def _replaced(text: str, name: str, values: Mapping[str, Any]) -> str:
+    """Keys of both stay in their place; new ones follow the header, where no comment can belong to something else."""
+    toml = tomlkit.parse(text)
+    table: MutableMapping[str, Any] = toml["profiles"][name]
     for key in [key for key in table if key not in values]:
         del table[key]
-    for key, value in values.items():
-        if table.get(key) != value:
-            table[key] = value
+    added = {key: value for key, value in values.items() if key not in table}
+    for key in values.keys() - added.keys():
+        if table[key] != values[key]:
+            table[key] = values[key]
+    if isinstance(table, InlineTable):
+        table.update(added)
+        return tomlkit.dumps(toml)
+    text = tomlkit.dumps(toml)
+    lines = text.splitlines(keepends=True)
+    header = toml_lines(text)["profiles", name]
+    return "".join((*lines[:header], tomlkit.dumps(added), *lines[header:]))
 
 
 def _alike(old: Profile, wanted: Profile, table: Mapping[str, Any]) -> bool:
