@@ -125,7 +125,7 @@ def _parse(path: Path, raw: bytes) -> tuple[Token, ...]:
 
 def _token(path: Path, number: int, entry: Any) -> Token:
     if isinstance(entry, str) and entry.strip():
-        return Token(f"token-{number}", hashlib.sha256(entry.encode()).digest())
+        return Token(f"token-{number}", hashlib.sha256(entry.encode("utf-8", "surrogatepass")).digest())
     if isinstance(entry, dict) and entry.keys() == {"name", "sha256"}:
         name, digest = entry["name"], entry["sha256"]
         if isinstance(name, str) and name and isinstance(digest, str) and _SHA256_HEX.fullmatch(digest):

@@ -45,6 +45,8 @@ class AuthStatus:
 
 @dataclass(frozen=True, slots=True)
 class GatewayStatus:
+    """`requests_total` counts what passed the token check, which probes of /health do not need to."""
+
     version: str
     phase: Phase
     in_flight: int

@@ -62,12 +62,11 @@ class Models:
 
     async def _fetch(self) -> list[ModelEntry]:
         status, body = await self._upstream.get("/v1/models", _TIMEOUT_SECONDS)
-        try:
-            entries = _entries(status, body)
-        except (BackendAway, BackendBroken):
-            if self._pinned_id is None:
-                raise
+        if status == 404 and self._pinned_id:
+            # An engine that has no list may well be why its id was given.
             entries = [{"id": self._pinned_id, "object": "model"}]
+        else:
+            entries = _entries(status, body)
         self._ids = _ids_of(entries)
         return entries
 

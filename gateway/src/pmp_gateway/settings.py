@@ -32,12 +32,12 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
-        """An empty variable counts as one that is not set."""
+        """An empty variable counts as one that is not set, but for the list of headers, which may be empty."""
         given = {name: value.strip() for name, value in env.items() if value.strip()}
         default = cls()
         auth_config_path = given.get("AUTH_CONFIG_PATH")
         control_socket = given.get("PMP_GATEWAY_CONTROL_SOCKET")
-        log_headers = given.get("PMP_GATEWAY_LOG_HEADERS")
+        log_headers = env.get("PMP_GATEWAY_LOG_HEADERS")
         return cls(
             backend_url=_backend_url(given.get("BACKEND_URL", default.backend_url)),
             backend_model_id=given.get("BACKEND_MODEL_ID"),
@@ -46,7 +46,7 @@ class Settings:
             port=_number(given, "PMP_GATEWAY_PORT", default.port, least=0, most=65535),
             control_socket=Path(control_socket) if control_socket else None,
             unknown_model=_unknown_model(given.get("PMP_GATEWAY_UNKNOWN_MODEL", default.unknown_model)),
-            log_headers=_log_headers(log_headers) if log_headers else default.log_headers,
+            log_headers=default.log_headers if log_headers is None else _log_headers(log_headers),
             max_body_bytes=_number(given, "PMP_GATEWAY_MAX_BODY_BYTES", default.max_body_bytes, least=1),
             backend_silence_seconds=_number(
                 given, "PMP_GATEWAY_BACKEND_SILENCE_SECONDS", default.backend_silence_seconds, least=1

@@ -28,7 +28,7 @@ def _write(path: Path, data: object) -> Path:
 @pytest.fixture
 def tokens(tmp_path: Path) -> Tokens:
     hashed = {"name": "laptop", "sha256": hashlib.sha256(HASHED.encode()).hexdigest()}
-    return Tokens(_write(tmp_path / "auth.json", {"tokens": [SECRET, hashed, "tökén"]}))
+    return Tokens(_write(tmp_path / "auth.json", {"tokens": [SECRET, hashed, "tökén", "\ud800"]}))
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,10 @@ def test_every_variable_is_read() -> None:
     )
 
 
+def test_an_empty_list_of_headers_means_none() -> None:
+    assert Settings.from_env({"PMP_GATEWAY_LOG_HEADERS": ""}).log_headers == ()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
