@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from pmpctl.errors import NameConflict, NothingRuns, RuntimeFailed
+from pmpctl.errors import NameConflict, NothingRuns, RuntimeFailed, WorkspaceNotWritable
 from pmpctl.files import write_atomically
 from pmpctl.planning.plan import GpuMethod, Role, RuntimeKind, Unit
 from pmpctl.runtime.base import LogLine, LogQuery, Progress, RuntimeInfo, UnitState, Usage
@@ -116,7 +116,8 @@ class ProcessRuntime:
                 removed.append(f"processes of the {state.role} that nothing kept a record of")
         folder = self._workspace.process_dir
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if path not in known:
+            # A hidden file may be what a supervisor is about to put in a record's place.
+            if path not in known and not (known and path.name.startswith(".")):
                 path.unlink()
                 removed.append(str(path))
         return removed
@@ -167,10 +168,16 @@ class ProcessRuntime:
 
     def _record(self, role: Role) -> UnitRecord | None:
         path = record_path(self._workspace.process_dir, role)
-        record = UnitRecord.read(path)
-        if record and not record.has_ended and supervisor_of(record) is None:
-            # Its supervisor may have written the end and gone between the two looks.
+        try:
             record = UnitRecord.read(path)
+            if record and not record.has_ended and supervisor_of(record) is None:
+                # Its supervisor may have written the end and gone between the two looks.
+                record = UnitRecord.read(path)
+        except OSError as error:
+            raise WorkspaceNotWritable(
+                f"{path} cannot be read: {error.strerror}",
+                cure="Run pmpctl as the user who started what runs here, or choose another --workspace.",
+            ) from error
         # A copied workspace brings along records that are not its own.
         return record if record and record.workspace == self._workspace.id and record.role == role else None
 

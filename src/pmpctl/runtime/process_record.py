@@ -66,10 +66,10 @@ class UnitRecord:
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """None for a record that is not there or that nobody of ours can have written."""
+        """None for a record that is not there or that nobody of ours can have written; raises PermissionError."""
         try:
             return cls.from_data(json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError):
+        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
             return None
 
     @classmethod

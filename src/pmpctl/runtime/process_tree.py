@@ -56,13 +56,12 @@ def environment(pid: int) -> dict[str, str]:
 
 
 def marked(prefix: str) -> dict[ProcessId, str]:
-    """The processes of this user that carry a marker with this beginning, and the marker of each."""
+    """The processes that carry a marker with this beginning, of those whose environment this user may read."""
     wanted = f"{MARKER}={prefix}".encode()
     found: dict[ProcessId, str] = {}
     for pid in _pids():
         with contextlib.suppress(OSError):
-            folder = PROC / str(pid)
-            if folder.stat().st_uid != os.geteuid() or wanted not in (folder / "environ").read_bytes():
+            if wanted not in (PROC / str(pid) / "environ").read_bytes():
                 continue
             marker = environment(pid).get(MARKER, "")
             process = identify(pid)
@@ -103,19 +102,26 @@ def send(processes: Iterable[ProcessId], signum: signal.Signals) -> None:
 
 
 def end_all(find: Callable[[], Collection[ProcessId]], grace_seconds: float) -> Collection[ProcessId]:
-    """SIGTERM, after the grace SIGKILL, until `find` finds none; returns what not even that could end."""
+    """SIGTERM, after the grace SIGKILL, until all that `find` ever found is gone; returns what not even that ended."""
+    seen = set[ProcessId]()
+
+    def left() -> list[ProcessId]:
+        seen.update(find())
+        # One that is being torn down shows no environment any more, but still holds its memory and its GPU.
+        return [process for process in seen if is_alive(process)]
+
     if grace_seconds > 0:
-        send(find(), signal.SIGTERM)
-        wait_until(lambda: not find(), grace_seconds)
+        send(left(), signal.SIGTERM)
+        wait_until(lambda: not left(), grace_seconds)
     deadline = time.monotonic() + KILL_SECONDS
     empty_looks = 0
     # Between fork and exec a process shows no environment, so one empty look is not enough.
     while empty_looks < 2:
-        left = find()
-        if left and time.monotonic() > deadline:
-            return left
-        send(left, signal.SIGKILL)
-        empty_looks = 0 if left else empty_looks + 1
+        remaining = left()
+        if remaining and time.monotonic() > deadline:
+            return remaining
+        send(remaining, signal.SIGKILL)
+        empty_looks = 0 if remaining else empty_looks + 1
         time.sleep(POLL_SECONDS)
     return ()
 

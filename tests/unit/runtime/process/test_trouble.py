@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pmpctl.errors import EngineProgramMissing, RuntimeFailed
+from pmpctl.errors import EngineProgramMissing, RuntimeFailed, WorkspaceNotWritable
 from pmpctl.runtime import process as process_module
 from pmpctl.runtime import process_launch
 from pmpctl.runtime.base import LogQuery, UnitState
@@ -258,6 +258,26 @@ def test_a_damaged_record_is_cleaned_up(runtime: ProcessRuntime, workspace: Work
     assert runtime.units() == []
     assert runtime.clean() == [str(path)]
     assert runtime.clean() == []
+
+
+def test_another_users_workspace_is_not_taken_for_an_empty_one(
+    runtime: ProcessRuntime, workspace: Workspace, make_unit: MakeUnit
+) -> None:
+    state = runtime.start(make_unit(SLEEPS))
+    path = workspace.process_dir / "engine.json"
+    is_root = os.geteuid() == 0
+    path.chmod(0)
+    if is_root:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(WorkspaceNotWritable, match=r"engine\.json cannot be read") as caught:
+            runtime.units()
+    finally:
+        if is_root:
+            os.seteuid(0)
+        path.chmod(0o600)
+    assert "as the user who started" in caught.value.cure
+    assert runtime.units() == [state]
 
 
 def test_a_program_that_cannot_be_executed_leaves_nothing_and_keeps_the_log_of_the_one_before(
