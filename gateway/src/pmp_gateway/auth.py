@@ -75,7 +75,9 @@ class Tokens:
         self._version = _version_of(self._path)
         self._checked_at = time.monotonic()
         try:
-            self._tokens = _parse(self._path, self._path.read_bytes())
+            raw = self._path.read_bytes()
+            # An empty file means no tokens; but one that is just being rewritten never opens a guarded gateway.
+            self._tokens = _parse(self._path, raw) if raw.strip() or self._tokens else ()
         except FileNotFoundError as error:
             # It may be about to be replaced: that never opens a gateway that asked for tokens.
             if self._tokens:

@@ -3,33 +3,20 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 
+from pmp_gateway.control_schema import GatewayStatus
 from pmpctl.planning.gateway_unit import CONTROL_SOCKET
 from pmpctl.workspace import Workspace
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayStatus:
-    version: str
-    phase: str
-    in_flight: int
-    held: int
-    requests_total: int
-    backend_ready: bool
-    models: tuple[str, ...]
-    auth_enabled: bool
 
 
 def gateway_status(workspace: Workspace) -> GatewayStatus | None:
     """What the gateway says of itself; None when nobody answers on the socket."""
     try:
         with _client(workspace.control_dir) as client:
-            return _parse(client.get("/status").raise_for_status().json())
+            return GatewayStatus.from_data(client.get("/status").raise_for_status().json())
     except (OSError, httpx.HTTPError, ValueError, KeyError, TypeError):
         return None
 
@@ -44,16 +31,3 @@ def _client(folder: Path) -> Iterator[httpx.Client]:
             yield client
     finally:
         os.close(descriptor)
-
-
-def _parse(data: dict[str, Any]) -> GatewayStatus:
-    return GatewayStatus(
-        version=data["version"],
-        phase=data["phase"],
-        in_flight=data["in_flight"],
-        held=data["held"],
-        requests_total=data["requests_total"],
-        backend_ready=data["backend"]["ready"],
-        models=tuple(data["backend"]["models"]),
-        auth_enabled=data["auth"]["enabled"],
-    )

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pmp_gateway.control_schema import GatewayStatus
 from pmpctl.diagnosis.first_error import first_error_lines
 from pmpctl.diagnosis.stages import BOOT, DOWNLOAD, ORDER, READY, Stage, read_stage
 from pmpctl.errors import EngineStartFailed, GatewayStartFailed, PmpctlError, StartStalled, WrongModelServed
 from pmpctl.hub.cache import downloaded_bytes
 from pmpctl.operations.engine_api import EngineApi
 from pmpctl.operations.events import Event, Operation, PhaseFinished, PhaseProgress, PhaseStarted
-from pmpctl.operations.gateway_control import GatewayStatus, gateway_status
+from pmpctl.operations.gateway_control import gateway_status
 from pmpctl.operations.log_watcher import LogWatcher
 from pmpctl.planning.plan import Plan
 from pmpctl.runtime.base import LogQuery, Runtime, UnitState
@@ -103,7 +104,7 @@ def wait_for_gateway(runtime: Runtime, workspace: Workspace, plan: Plan, state: 
     watcher = LogWatcher(runtime, state)
     while True:
         status = gateway_status(workspace)
-        if status is not None and status.backend_ready and set(plan.served_names) <= set(status.models):
+        if status is not None and status.backend.ready and set(plan.served_names) <= set(status.backend.models):
             break
         current = runtime.state(state.id)
         if current is None or not current.alive or current.restart_count > state.restart_count:

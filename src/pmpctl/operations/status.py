@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pmpctl
+from pmp_gateway.control_schema import GatewayStatus
 from pmpctl.diagnosis.first_error import first_error_lines
 from pmpctl.errors import PmpctlError
 from pmpctl.operations.engine_api import EngineApi
 from pmpctl.operations.environment import Environment, choose_runtime
-from pmpctl.operations.gateway_control import GatewayStatus, gateway_status
+from pmpctl.operations.gateway_control import gateway_status
 from pmpctl.planning.plan import Role
 from pmpctl.profiles.model import ProfileFile
 from pmpctl.runtime.base import LogQuery, Runtime, RuntimeInfo, UnitState, Usage
@@ -82,12 +83,12 @@ def status(environment: Environment) -> StatusResult:
         phase=phase,
         explanation=EXPLANATIONS[phase],
         profile=engine.profile if engine is not None else None,
-        models=control.models if control is not None else (),
+        models=control.backend.models if control is not None else (),
         max_model_len=max_model_len,
         in_flight=control.in_flight if control is not None else None,
         held=control.held if control is not None else None,
         gateway_phase=control.phase if control is not None else None,
-        auth=control.auth_enabled if control is not None else None,
+        auth=control.auth.enabled if control is not None else None,
         listen=file.gateway.listen,
         engine_port=file.host.engine_port,
         versions=versions,

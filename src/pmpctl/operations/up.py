@@ -70,7 +70,7 @@ def up(environment: Environment, profile_name: str | None, *, force: bool = Fals
         base_url=plan.base_url,
         served_names=plan.served_names,
         max_model_len=plan.max_model_len,
-        auth=status.auth_enabled,
+        auth=status.auth.enabled,
         changes=changes,
         seconds=time.monotonic() - began,
     )

@@ -86,7 +86,6 @@ def test_no_file_and_no_tokens_both_mean_that_everybody_may_come_in(tmp_path: Pa
 
 
 MALFORMED: list[object] = [
-    "",
     "{",
     "[]",
     "null",
@@ -114,6 +113,19 @@ def test_a_malformed_file_is_refused_without_repeating_it(tmp_path: Path, conten
 def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TokenFileInvalid, match="folder"):
         Tokens(tmp_path)
+
+
+def test_an_empty_file_means_an_open_gateway_but_never_opens_a_guarded_one(tmp_path: Path) -> None:
+    path = _write(tmp_path / "auth.json", "")
+    assert Tokens(path).authenticate([]) is None
+
+    _write(path, {"tokens": [SECRET]})
+    tokens = Tokens(path)
+    path.write_text("")
+    with pytest.raises(TokenFileInvalid):
+        tokens.reload()
+    with pytest.raises(Unauthorized):
+        tokens.authenticate([])
 
 
 def test_a_reload_of_a_vanished_file_keeps_the_tokens(tmp_path: Path) -> None:
