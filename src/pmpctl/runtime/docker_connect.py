@@ -4,7 +4,7 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,23 @@ WITHOUT_DOCKER = "or do without Docker: `--runtime process`"
 
 
 class EngineClient(APIClient):
-    """docker-py, which would wait for ever on a pull or a build that went silent, with a limit on that."""
+    """docker-py, which would wait for ever on a pull or a build that went silent, and leaves its connection open."""
+
+    _latest: requests.Response | None = None
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         kwargs["timeout"] = kwargs.get("timeout") or SILENCE_TIMEOUT_SECONDS
-        return super().send(request, **kwargs)
+        self._latest = super().send(request, **kwargs)
+        return self._latest
+
+    @contextmanager
+    def streaming(self) -> Iterator[None]:
+        """Hangs up on the engine at the end, which ends a pull or a build that is still going on."""
+        try:
+            yield
+        finally:
+            if self._latest is not None:
+                self._latest.close()
 
     def raw_stream(
         self, method: str, path: str, silence_seconds: float, *, params: Any = None, json: Any = None

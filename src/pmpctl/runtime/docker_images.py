@@ -8,13 +8,12 @@ import tarfile
 from collections.abc import Iterator
 from typing import Any
 
-from docker.api.client import APIClient
 from docker.errors import APIError, ImageNotFound
 
 from pmpctl.errors import ImageBuildFailed, ImagePullFailed, PmpctlError
 from pmpctl.planning.plan import ImageBuild, Unit
 from pmpctl.runtime.base import Progress
-from pmpctl.runtime.docker_connect import SILENCE_TIMEOUT_SECONDS
+from pmpctl.runtime.docker_connect import SILENCE_TIMEOUT_SECONDS, EngineClient
 from pmpctl.runtime.docker_errors import DISK_FULL, TIMEOUTS, Rule, engine_errors, first_match, reason_of
 from pmpctl.runtime.docker_progress import BuildLog, PullProgress, build_step
 from pmpctl.runtime.gateway_image import BASE_IMAGE
@@ -78,7 +77,7 @@ BUILD_RULES = (
 )
 
 
-def ensure_image(client: APIClient, unit: Unit) -> Iterator[Progress]:
+def ensure_image(client: EngineClient, unit: Unit) -> Iterator[Progress]:
     """Yields nothing if the image is here; raises ImagePullFailed, ImageBuildFailed or DiskFull."""
     if (image := inspect_image(client, unit.image)) is None:
         yield from _build(client, unit.image, unit.build) if unit.build else _pull(client, unit.image)
@@ -87,19 +86,19 @@ def ensure_image(client: APIClient, unit: Unit) -> Iterator[Progress]:
         _check_architecture(client, unit.image, image)
 
 
-def inspect_image(client: APIClient, image: str) -> dict[str, Any] | None:
+def inspect_image(client: EngineClient, image: str) -> dict[str, Any] | None:
     with engine_errors(f"look for the image {image}"):
         try:
-            found: dict[str, Any] = client.inspect_image(image)
+            found: dict[str, Any] = client.inspect_image(image)  # type: ignore[no-untyped-call]
         except ImageNotFound:
             return None
         return found
 
 
-def _pull(client: APIClient, image: str) -> Iterator[Progress]:
+def _pull(client: EngineClient, image: str) -> Iterator[Progress]:
     yield Progress(f"Pulling {image}")
     progress = PullProgress(image)
-    with engine_errors(f"pull {image}"):
+    with engine_errors(f"pull {image}"), client.streaming():
         try:
             for event in client.pull(image, stream=True, decode=True):
                 if failure := failure_in(event):
@@ -126,7 +125,7 @@ def pull_failed(image: str, reason: str) -> PmpctlError:
     )
 
 
-def _check_architecture(client: APIClient, name: str, image: dict[str, Any]) -> None:
+def _check_architecture(client: EngineClient, name: str, image: dict[str, Any]) -> None:
     """An image with one architecture only is pulled whatever the machine's is, and its programs then do not run."""
     with engine_errors("tell its architecture"):
         engine = client.version().get("Arch")
@@ -139,12 +138,12 @@ def _check_architecture(client: APIClient, name: str, image: dict[str, Any]) -> 
         )
 
 
-def _build(client: APIClient, image: str, build: ImageBuild) -> Iterator[Progress]:
+def _build(client: EngineClient, image: str, build: ImageBuild) -> Iterator[Progress]:
     """By the classic builder, the only one that an engine has without a plugin."""
     yield Progress(f"Building {image}", unit="steps")
     log = BuildLog()
     base = PullProgress(build.args.get(BASE_IMAGE, "the base image"))
-    with engine_errors(f"build {image}"):
+    with engine_errors(f"build {image}"), client.streaming():
         try:
             events = client.build(
                 fileobj=_context(image, build),
