@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pmpctl.profiles.suggest import nearest
 from pmpctl.profiles.vllm_flags import LISTS, REFUSED, REFUSED_FAMILIES, SWITCHES, VALUES, Refusal
 
-_NUMBER = re.compile(r"-\d")
+_NUMBER = re.compile(r"-\d+(\.\d+)?")
 _OUTSIDE = ("/", "~", "\\", "file:")
 _SEE = 'The arguments that are allowed stand in docs/profiles.md under "extra_args".'
 
@@ -45,7 +45,7 @@ def _split(args: Sequence[str]) -> tuple[list[str], list[_Flag]]:
     stray: list[str] = []
     flags: list[_Flag] = []
     for word in args:
-        if word.startswith("-") and not _NUMBER.match(word):
+        if word.startswith("-") and not _NUMBER.fullmatch(word):
             written, equals, value = word.partition("=")
             name, _, path = written.partition(".")
             # vLLM reads --max_num_seqs as --max-num-seqs
@@ -101,7 +101,8 @@ def _paths(flag: _Flag) -> Iterator[Complaint]:
 
 
 def _leaves_the_mounts(text: str) -> bool:
-    return text.startswith(_OUTSIDE) or ".." in text
+    """Also inside a list with commas, which vLLM splits after a dotted name that ends in `+`."""
+    return ".." in text or any(part.strip().startswith(_OUTSIDE) for part in text.split(","))
 
 
 def _texts(value: str) -> Iterator[str]:

@@ -130,6 +130,8 @@ def test_values_that_are_missing_too_many_or_out_of_place_are_told(tmp_path: Pat
         '{"model": "/etc/passwd"}',
         '{"a": {"b": ["ok", "../x"]}}',
         '["/x"]',
+        "ok,/etc",
+        '{"model": "\\u002fetc"}',
     ],
 )
 def test_no_value_reaches_outside_the_mounts(value: str, tmp_path: Path) -> None:
