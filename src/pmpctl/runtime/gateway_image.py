@@ -16,7 +16,10 @@ PACKAGE = "pmp_gateway"
 
 @dataclass(frozen=True, slots=True)
 class GatewaySource:
-    """`files` are the build's context as (name in it, path here); `digest` follows their content and the base image."""
+    """`files` are the build's context as (name in it, path here); `digest` follows their content and the base image.
+
+    They all lie in one folder as named, so that `docker build` or a compose file can take it for its context.
+    """
 
     files: tuple[tuple[str, Path], ...]
     digest: str
@@ -40,19 +43,17 @@ def gateway_source(base_image: str) -> GatewaySource:
 
 
 def source_of(package: Path, base_image: str) -> GatewaySource:
-    recipe = next((place for place in _recipe_places(package) if (place / "Dockerfile").is_file()), None)
-    if recipe is None:
+    folder = next((place for place in _context_places(package) if (place / "Dockerfile").is_file()), None)
+    if folder is None:
         raise _incomplete(f"there is no Dockerfile for {package}")
-    modules = [path for path in package.rglob("*.py") if "_image" not in path.relative_to(package).parts]
-    context = {"Dockerfile": recipe / "Dockerfile", "requirements.lock": recipe / "requirements.lock"}
-    for path in (*modules, package / "py.typed"):
-        context[f"{PACKAGE}/{path.relative_to(package).as_posix()}"] = path
-    files = tuple(sorted(context.items()))
+    sources = folder / "src" / PACKAGE
+    paths = [folder / "Dockerfile", folder / "requirements.lock", sources / "py.typed", *sources.rglob("*.py")]
+    files = tuple(sorted((path.relative_to(folder).as_posix(), path) for path in paths))
     return GatewaySource(files, _digest(files, base_image), base_image)
 
 
-def _recipe_places(package: Path) -> tuple[Path, Path]:
-    """An installed package carries the recipe; in a checkout it lies beside the sources."""
+def _context_places(package: Path) -> tuple[Path, Path]:
+    """An installed package carries the build's context, which in a checkout is the folder `gateway`."""
     return (package / "_image", package.parent.parent)
 
 

@@ -8,19 +8,20 @@ from pmpctl.runtime.gateway_image import GatewaySource, gateway_source, source_o
 BASE = "python:3.12-slim"
 
 
-def lay_out(package: Path, recipe: Path) -> Path:
+def lay_out(context: Path) -> Path:
+    """A build context with a package in it; returns the package."""
+    package = context / "src/pmp_gateway"
     (package / "sub").mkdir(parents=True)
     for name in ("__init__.py", "sub/__init__.py", "py.typed", "README", "sub/cache.pyc"):
         (package / name).write_text(name)
-    recipe.mkdir(parents=True, exist_ok=True)
-    (recipe / "Dockerfile").write_text("FROM scratch")
-    (recipe / "requirements.lock").write_text("")
+    (context / "Dockerfile").write_text("FROM scratch")
+    (context / "requirements.lock").write_text("")
     return package
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    return lay_out(tmp_path / "gateway/src/pmp_gateway", tmp_path / "gateway")
+    return lay_out(tmp_path / "gateway")
 
 
 def names(source: GatewaySource) -> list[str]:
@@ -30,17 +31,22 @@ def names(source: GatewaySource) -> list[str]:
 def test_a_checkout_gives_the_recipe_and_the_sources_and_nothing_else(checkout: Path) -> None:
     assert names(source_of(checkout, BASE)) == [
         "Dockerfile",
-        "pmp_gateway/__init__.py",
-        "pmp_gateway/py.typed",
-        "pmp_gateway/sub/__init__.py",
         "requirements.lock",
+        "src/pmp_gateway/__init__.py",
+        "src/pmp_gateway/py.typed",
+        "src/pmp_gateway/sub/__init__.py",
     ]
+
+
+def test_the_files_lie_in_one_folder_as_the_build_names_them(checkout: Path) -> None:
+    context = checkout.parent.parent
+    assert all(path == context / name for name, path in source_of(checkout, BASE).files)
 
 
 def test_an_installed_package_gives_the_same_image_as_its_checkout(checkout: Path, tmp_path: Path) -> None:
     package = tmp_path / "site-packages/pmp_gateway"
-    installed = lay_out(package, package / "_image")
-    assert source_of(installed, BASE).image == source_of(checkout, BASE).image
+    lay_out(package / "_image")
+    assert source_of(package, BASE).image == source_of(checkout, BASE).image
 
 
 def test_the_image_s_tag_follows_every_file_and_the_base_image(checkout: Path) -> None:
@@ -58,7 +64,7 @@ def test_the_build_is_told_its_base_image(checkout: Path) -> None:
 
 
 def test_the_gateway_that_is_installed_here_is_found() -> None:
-    assert {"Dockerfile", "requirements.lock", "pmp_gateway/__init__.py"} <= set(names(gateway_source(BASE)))
+    assert {"Dockerfile", "requirements.lock", "src/pmp_gateway/__init__.py"} <= set(names(gateway_source(BASE)))
 
 
 @pytest.mark.parametrize("part", ["Dockerfile", "requirements.lock"])
