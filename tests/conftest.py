@@ -75,6 +75,11 @@ def vllm_image() -> str:
 
 
 @pytest.fixture(scope="session")
+def docker_compose() -> str:
+    return needs.require(needs.docker_compose)
+
+
+@pytest.fixture(scope="session")
 def registry() -> str:
     """Address of an open registry."""
     return needs.require(needs.registry)

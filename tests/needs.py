@@ -89,6 +89,14 @@ def vllm_image() -> str:
 
 
 @functools.cache
+def docker_compose() -> str:
+    program = os.environ.get("PMPCTL_TEST_DOCKER_COMPOSE") or shutil.which("docker-compose")
+    if not program:
+        raise Missing("no docker-compose: Debian has a package of that name, PMPCTL_TEST_DOCKER_COMPOSE names another")
+    return program
+
+
+@functools.cache
 def registry() -> str:
     return _registry(os.environ.get("PMPCTL_TEST_REGISTRY") or "127.0.0.1:5999", "PMPCTL_TEST_REGISTRY")
 
