@@ -8,9 +8,17 @@ from pathlib import Path
 PMPCTL = Path(sys.executable).with_name("pmpctl")
 
 
-def pmpctl(*argv: str, cwd: Path | None = None, **environment: str) -> "subprocess.CompletedProcess[str]":
+def pmpctl(
+    *argv: str, cwd: Path | None = None, timeout_seconds: float = 60, **environment: str
+) -> "subprocess.CompletedProcess[str]":
     """Run pmpctl in a pipe; the environment's own settings for it do not leak in."""
     kept = {key: value for key, value in os.environ.items() if key not in ("CONFIG_PATH", "MODEL_PROFILE", "NO_COLOR")}
     return subprocess.run(
-        [PMPCTL, *argv], cwd=cwd, env=kept | environment, capture_output=True, text=True, timeout=60, check=False
+        [PMPCTL, *argv],
+        cwd=cwd,
+        env=kept | environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout_seconds,
+        check=False,
     )

@@ -71,8 +71,9 @@ class Stack:
         script.write_text(f'#!/bin/sh\nexec env {words} {self.program} "$@"\n')
         script.chmod(0o755)
 
-    def run(self, *argv: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-        return pmpctl("--workspace", str(self.workspace.root), *argv, cwd=None, **self._variables(environment))
+    def run(self, *argv: str, timeout_seconds: float = 120, **environment: str) -> "subprocess.CompletedProcess[str]":
+        argv = ("--workspace", str(self.workspace.root), *argv)
+        return pmpctl(*argv, cwd=None, timeout_seconds=timeout_seconds, **self._variables(environment))
 
     @contextmanager
     def running(self, *argv: str) -> "Iterator[subprocess.Popen[str]]":

@@ -87,7 +87,7 @@ def _docker(environment: Environment, file: ProfileFile) -> Runtime:
 
 def default_profile(environment: Environment, file: ProfileFile) -> tuple[str, str]:
     """The profile that `up` means when none is named, and why; MODEL_PROFILE first, then what the host can run."""
-    if (named := environment.variables.get("MODEL_PROFILE")) is not None:
+    if named := environment.variables.get("MODEL_PROFILE"):
         return named, "MODEL_PROFILE names it"
     on_cpu = [name for name, profile in file.profiles.items() if profile.device == "cpu"]
     on_gpu = [name for name, profile in file.profiles.items() if profile.device == "cuda"]
