@@ -8,11 +8,12 @@ from pathlib import Path
 
 import docker
 import pytest
+from docker.models.containers import Container
 
 from pmpctl.planning.plan import LABEL_ROLE, LABEL_WORKSPACE
 from pmpctl.workspace import Workspace
 from tests.stack import Stack
-from tests.support import eventually
+from tests.support import GPU_UUIDS, MIG_UUID, eventually
 
 pytestmark = pytest.mark.docker
 
@@ -31,6 +32,13 @@ def containers_of(client: docker.DockerClient, stack: Stack) -> dict[str, str]:
     """Role -> container id."""
     found = client.containers.list(all=True, filters={"label": f"{LABEL_WORKSPACE}={stack.workspace.id}"})
     return {container.labels[LABEL_ROLE]: container.id or "" for container in found}
+
+
+def inside(container: Container, *argv: str) -> str:
+    """What a command says in a container."""
+    output = container.exec_run(list(argv)).output
+    assert isinstance(output, bytes)
+    return output.decode()
 
 
 def test_up_answers_is_idempotent_and_down_removes_only_ours(stack: Stack, docker_client: docker.DockerClient) -> None:
@@ -108,8 +116,7 @@ def test_the_hub_token_is_in_no_inspect(stack: Stack, docker_client: docker.Dock
     for container in containers_of(docker_client, stack).values():
         assert CANARY not in json.dumps(docker_client.api.inspect_container(container))
     engine = docker_client.containers.get(containers_of(docker_client, stack)["engine"])
-    read = engine.exec_run(["sh", "-c", 'cat "$HF_TOKEN_PATH"'])
-    assert read.output == CANARY.encode()
+    assert inside(engine, "sh", "-c", 'cat "$HF_TOKEN_PATH"') == CANARY
 
 
 def test_a_missing_image_is_named_with_its_cure_and_nothing_starts(
@@ -139,3 +146,43 @@ def test_without_an_engine_auto_takes_processes_and_docker_is_an_error_with_its_
     assert refused.returncode == 8
     assert "/nowhere/docker.sock" in refused.stderr
     assert "cure:" in refused.stderr
+
+
+@pytest.mark.gpu_hook
+@pytest.mark.parametrize(
+    ("settings", "visible"),
+    [
+        ("", "all"),
+        (f'gpus = ["{GPU_UUIDS[1]}"]', GPU_UUIDS[1]),
+        ('gpu_access = "runtime"\ngpus = [0]', "0"),
+        (f'gpu_access = "device-requests"\ngpus = ["{MIG_UUID}"]', MIG_UUID),
+    ],
+)
+def test_a_gpu_profile_gets_the_gpus_that_the_host_settings_name(
+    stack: Stack, docker_client: docker.DockerClient, base_image: str, stub_image: str, settings: str, visible: str
+) -> None:
+    more = '[profiles.gpu]\nmodel = "acme/coder"\ndevice = "cuda"'
+    stack.write(gateway=f'base_image = "{base_image}"', host=f'cuda_image = "{stub_image}"\n{settings}', more=more)
+
+    up = stack.run("up", "gpu")
+
+    assert up.returncode == 0, up.stderr
+    engine = docker_client.containers.get(containers_of(docker_client, stack)["engine"])
+    assert inside(engine, "nvidia-smi", "-L").startswith("GPU")
+    assert f"NVIDIA_VISIBLE_DEVICES={visible}" in inside(engine, "cat", "/proc/1/environ").split("\0")
+
+
+@pytest.mark.gpu_hook
+def test_a_gpu_that_does_not_exist_is_named_and_nothing_stays_behind(
+    stack: Stack, docker_client: docker.DockerClient, base_image: str, stub_image: str
+) -> None:
+    more = '[profiles.gpu]\nmodel = "acme/coder"\ndevice = "cuda"'
+    host = f'cuda_image = "{stub_image}"\ngpus = [7]'
+    stack.write(gateway=f'base_image = "{base_image}"', host=host, more=more)
+
+    up = stack.run("up", "gpu")
+
+    assert up.returncode == 8
+    assert "no GPU 7" in up.stderr
+    assert "nvidia-smi -L" in up.stderr
+    assert containers_of(docker_client, stack) == {}
