@@ -123,6 +123,7 @@ def test_a_file_that_went_missing_is_named(
     assert caught.value.cure == "Install pmpctl anew; a file of it is missing or not readable."
 
 
+@pytest.mark.parametrize("engine", ["docker_host"], indirect=True)
 def test_packages_that_cannot_be_downloaded_are_told(
     runtime: DockerRuntime, make_unit: UnitMaker, recipe: MakeBuild, tag: str
 ) -> None:

@@ -18,14 +18,23 @@ pytestmark = pytest.mark.docker
 BOTH = set(GPU_UUIDS)
 
 
-LIST_GPUS = "import os; os.execvp('nvidia-smi', ['nvidia-smi', '--query-gpu=uuid', '--format=csv,noheader'])"
+LIST_GPUS = """
+import os, pathlib
+request = pathlib.Path("/etc/nvidia-visible-devices")
+print(request.read_text().strip() if request.exists() else "", flush=True)
+os.execvp("nvidia-smi", ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"])
+"""
 
 
-def gpus_inside(runtime: DockerRuntime, unit: Unit) -> set[str]:
-    """What the unit's own program sees; what CDI adds to the environment does not reach a command run beside it."""
+def gpus_inside(runtime: DockerRuntime, unit: Unit) -> tuple[str, set[str]]:
+    """What the hook was asked for, and what the unit's own program sees.
+
+    A command run beside it (`docker exec`) would not see what CDI adds to the environment.
+    """
     started = runtime.start(replace(unit, argv=("python3", "-c", LIST_GPUS), restart="no"))
     eventually(lambda: (state := runtime.state(started.id)) is not None and not state.alive, 20)
-    return {line.text for line in runtime.logs(started, LogQuery())}
+    request, *uuids = [line.text for line in runtime.logs(started, LogQuery())]
+    return request, set(uuids)
 
 
 @pytest.mark.gpu_hook
@@ -57,9 +66,7 @@ class TestOnAnEngineWithNvidiaSHook:
     ) -> None:
         unit = make_unit(gpu=GpuRequest(method, devices))
         runtime.check(unit)
-        started = runtime.start(unit)
-        assert runtime.execute(started, ["cat", "/etc/nvidia-visible-devices"]) == (0, f"{request_seen}\n")
-        assert gpus_inside(runtime, unit) == inside
+        assert gpus_inside(runtime, unit) == (request_seen, inside)
 
     def test_a_unit_without_request_sees_no_gpu(self, runtime: DockerRuntime, make_unit: UnitMaker) -> None:
         started = runtime.start(make_unit())
@@ -95,7 +102,7 @@ class TestOnAnEngineWithCdi:
     ) -> None:
         unit = make_unit(gpu=GpuRequest("cdi", devices))
         runtime.check(unit)
-        assert gpus_inside(runtime, unit) == inside
+        assert gpus_inside(runtime, unit) == ("", inside)
 
     def test_a_gpu_that_is_not_there_is_named_and_nothing_stays_behind(
         self, runtime: DockerRuntime, make_unit: UnitMaker

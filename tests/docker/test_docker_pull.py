@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pmpctl.errors import DiskFull, ImagePullFailed, PlanInvalid
+from pmpctl.errors import DiskFull, ImagePullFailed, PlanInvalid, RuntimeFailed
 from pmpctl.runtime import docker_connect
 from pmpctl.runtime.docker import DockerRuntime
 from pmpctl.runtime.docker_connect import EngineClient
@@ -104,6 +104,24 @@ def test_the_password_of_docker_s_config_file_is_used(
     runtime = DockerRuntime.connect(workspace, engine, {})
     # Only who is let in learns that there is no such image.
     assert "there is no image" in failure(runtime, make_unit, f"{auth_registry}/private/engine:1").message
+    runtime.close()
+
+
+@pytest.mark.filterwarnings("ignore:docker-credential-no-such-helper not installed:UserWarning")
+def test_a_broken_credential_helper_is_told(
+    engine: str,
+    workspace: Workspace,
+    make_unit: UnitMaker,
+    registry: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "config.json").write_text('{"credsStore": "no-such-helper"}')
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    runtime = DockerRuntime.connect(workspace, engine, {})
+    with pytest.raises(RuntimeFailed, match="credential helper") as caught:
+        list(runtime.prepare(make_unit(image=f"{registry}/pmpctl-test/x:1")))
+    assert "credsStore" in caught.value.cure
     runtime.close()
 
 

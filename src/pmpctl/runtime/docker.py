@@ -1,7 +1,6 @@
 """Units as containers of a Docker engine. The containers' labels are all the state there is."""
 
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -15,17 +14,19 @@ from pmpctl.runtime.docker_conflicts import find_by_name, refuse_foreign_port
 from pmpctl.runtime.docker_connect import EngineClient, connect
 from pmpctl.runtime.docker_context import Endpoint, find_endpoint
 from pmpctl.runtime.docker_create import create_body
-from pmpctl.runtime.docker_errors import engine_errors
+from pmpctl.runtime.docker_errors import UNKNOWN_CURE, engine_errors
 from pmpctl.runtime.docker_gpu import INSTALL_TOOLKIT, find_hook, offered_methods
 from pmpctl.runtime.docker_images import ensure_image
 from pmpctl.runtime.docker_logs import container_log, read_frames
 from pmpctl.runtime.docker_network import ensure_network, find_network, remove_networks
 from pmpctl.runtime.docker_state import unit_state, usage_in
+from pmpctl.runtime.process_tree import wait_until
 from pmpctl.workspace import Workspace
 
 REMOVAL_SECONDS = 30
 CONFLICT = 409
 EXECUTE_SILENCE_SECONDS = 60
+EXECUTE_END_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,9 @@ class DockerRuntime:
                 "POST", f"/exec/{command}/start", EXECUTE_SILENCE_SECONDS, json={"Detach": False, "Tty": False}
             )
             output = b"".join(frame.content for frame in read_frames(answer))
+            # The output may end a moment before the engine knows the status.
+            if not wait_until(lambda: not self.client.exec_inspect(command)["Running"], EXECUTE_END_SECONDS):
+                raise RuntimeFailed(f"{argv[0]} in {state.name} closed its output, but goes on", cure=UNKNOWN_CURE)
             return int(self.client.exec_inspect(command)["ExitCode"]), output.decode(errors="replace")
 
     def _may_offer(self, method: GpuMethod) -> bool:
@@ -167,14 +171,5 @@ class DockerRuntime:
                 if error.status_code != CONFLICT:
                     raise
                 # Somebody else is removing it.
-                self._await_removal(container_id)
-
-    def _await_removal(self, container_id: str) -> None:
-        deadline = time.monotonic() + REMOVAL_SECONDS
-        while self._own(container_id) is not None:
-            if time.monotonic() > deadline:
-                raise RuntimeFailed(
-                    f"a container ({container_id[:12]}) has been on its way out for {REMOVAL_SECONDS} seconds",
-                    cure="Look at `docker ps -a`; restart Docker if the container stays.",
-                )
-            time.sleep(0.1)
+                if not wait_until(lambda: self._own(container_id) is None, REMOVAL_SECONDS):
+                    raise

@@ -26,6 +26,8 @@ CONNECTION_ERRORS = (requests.ConnectionError, requests.Timeout, urllib3.excepti
 CLIENT_ERRORS = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, StreamParseError)
 """All that docker-py lets through; the classes have no base of their own in common."""
 
+UNKNOWN_CURE = "Mend what Docker complains about, then run the command again."
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -116,6 +118,12 @@ RULES = (
         "Run the command again: it pulls or builds what is missing.",
     ),
     Rule(
+        r"docker-init",
+        RuntimeFailed,
+        "the Docker engine lacks its init program: {reason}",
+        "Install it (Debian: `sudo apt install tini`), or Docker anew.",
+    ),
+    Rule(
         r"exec: \"(?P<program>[^\"]+)\".*(?:no such file or directory|executable file not found)",
         RuntimeFailed,
         "the image holds no program {program}",
@@ -128,9 +136,9 @@ RULES = (
         "Remove unused networks with `docker network prune`.",
     ),
     Rule(
-        r"did not receive an exit event",
+        r"did not receive an exit event|removal of container .* is already in progress",
         RuntimeFailed,
-        "the container cannot be killed: a process in it hangs in the kernel, often in the GPU's driver",
+        "the container does not end: a process in it hangs in the kernel, often in the GPU's driver",
         "Look at `dmesg` for the driver's errors; restart Docker, or the machine if that does not help.",
     ),
     Rule(
@@ -163,7 +171,7 @@ def explained(error: Exception, doing: str) -> PmpctlError:
 def explained_text(reason: str, doing: str) -> PmpctlError:
     return first_match(RULES, reason) or RuntimeFailed(
         f"Docker could not {doing}: {reason}",
-        cure="Mend what Docker complains about, then run the command again; `pmpctl doctor` checks the engine.",
+        cure=UNKNOWN_CURE,
     )
 
 

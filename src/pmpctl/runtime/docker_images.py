@@ -54,15 +54,15 @@ PULL_RULES = (
         r"verification failed|digest|unexpected EOF|failed to register layer|checksum|corrupt|size validation",
         ImagePullFailed,
         "{image} arrived damaged: {reason}",
-        "Run the command again: layers that arrived whole are kept. If it fails at the same place, the copy in the "
-        "registry, or a proxy's on the way, is damaged.",
+        "Run the command again. If it fails at the same place, the copy in the registry, or a proxy's on the way, is "
+        "damaged.",
     ),
     Rule(
         r"no such host|server misbehaving|connection refused|connection reset|no route to host|unreachable|"
         r"timeout|deadline exceeded|\bEOF\b|unexpected HTTP status: 5|request canceled",
         ImagePullFailed,
         "the registry of {image} cannot be reached: {reason}",
-        "Check the network (and the Docker engine's proxy settings), then run the command again: what arrived is kept.",
+        "Check the network (and the Docker engine's proxy settings), then run the command again.",
     ),
 )
 

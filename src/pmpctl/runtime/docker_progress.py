@@ -49,14 +49,12 @@ class PullProgress:
 
     def _state(self) -> Progress:
         layers = self.layers.values()
+        total = sum(layer.total_bytes or 0 for layer in layers) or None
         if layers and all(layer.is_here for layer in layers):
-            total = sum(layer.total_bytes or 0 for layer in layers)
-            return Progress(f"Unpacking {self.image}", sum(layer.unpacked_bytes for layer in layers), total or None)
+            return Progress(f"Unpacking {self.image}", sum(layer.unpacked_bytes for layer in layers), total)
         done = sum(layer.total_bytes or 0 if layer.is_here else layer.downloaded_bytes for layer in layers)
         unknown = any(layer.total_bytes is None and not layer.is_here for layer in layers)
-        return Progress(
-            f"Pulling {self.image}", done, None if unknown else sum(layer.total_bytes or 0 for layer in layers)
-        )
+        return Progress(f"Pulling {self.image}", done, None if unknown else total)
 
 
 def build_step(line: str, image: str) -> Progress | None:

@@ -3,10 +3,6 @@
 import json
 import os
 import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,6 +11,7 @@ from pmpctl.errors import DockerNotAvailable
 from pmpctl.runtime import docker_connect
 from pmpctl.runtime.docker_connect import connect
 from pmpctl.runtime.docker_context import Endpoint, find_endpoint
+from tests.unit.runtime.engine import engine_that_answers
 
 
 def failure(url: str, environment: dict[str, str] | None = None) -> DockerNotAvailable:
@@ -86,44 +83,22 @@ def test_an_address_that_makes_no_sense_is_quoted(url: str) -> None:
     assert url in failure(url).message
 
 
-@contextmanager
-def engine_of_version(answer: bytes) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"tcp://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 @pytest.mark.parametrize("version", ["1.40", "1.12"])
 def test_an_engine_before_20_10_is_too_old(version: str) -> None:
-    with engine_of_version(json.dumps({"ApiVersion": version}).encode()) as url:
+    with engine_that_answers(json.dumps({"ApiVersion": version}).encode()) as url:
         error = failure(url)
     assert "needs Docker 20.10" in error.message
     assert "Update Docker" in error.cure
 
 
 def test_a_version_is_compared_as_numbers() -> None:
-    with engine_of_version(b'{"ApiVersion": "1.100"}') as url:
+    with engine_that_answers(b'{"ApiVersion": "1.100"}') as url:
         connect(Endpoint(url, "DOCKER_HOST"), {}).close()
 
 
 @pytest.mark.parametrize("answer", [b"{}", b"<html>a router's page</html>"])
 def test_a_server_that_is_no_docker_engine_is_told(answer: bytes) -> None:
-    with engine_of_version(answer) as url:
+    with engine_that_answers(answer) as url:
         assert "no Docker engine answers" in failure(url).message
 
 
