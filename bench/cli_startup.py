@@ -6,6 +6,7 @@ python bench/cli_startup.py [--rounds N] [--markdown FILE]
 import argparse
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 
 PMPCTL = Path(sys.executable).with_name("pmpctl")
 BASELINE = "python -c pass"
+PEER = "docker ps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ def candidates() -> list[Candidate]:
         Candidate("pmpctl up --help", [PMPCTL, "up", "--help"]),
         Candidate("pmpctl status", [PMPCTL, "status"]),
     ]
-    docker = Candidate("docker ps", ["docker", "ps"])
+    docker = Candidate(PEER, ["docker", "ps"])
     return [*known, docker] if works(docker) else known
 
 
@@ -46,10 +48,18 @@ def works(candidate: Candidate) -> bool:
         return False
 
 
-def run(candidate: Candidate, folder: str) -> tuple[float, int]:
-    """Wall time in milliseconds, and the exit status."""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """`cpu_ms` is the command's own, without the Docker engine's; it suffers less from a busy machine."""
+
+    wall_ms: float
+    cpu_ms: float
+    exit_status: int
+
+
+def run(candidate: Candidate, folder: str) -> Run:
     environment = os.environ | candidate.environment
-    began = time.perf_counter()
+    cpu_before, began = children_cpu_seconds(), time.perf_counter()
     done = subprocess.run(
         candidate.argv,
         cwd=folder,
@@ -59,34 +69,52 @@ def run(candidate: Candidate, folder: str) -> tuple[float, int]:
         stderr=subprocess.DEVNULL,
         check=False,
     )
-    return (time.perf_counter() - began) * 1000, done.returncode
+    wall, cpu = time.perf_counter() - began, children_cpu_seconds() - cpu_before
+    return Run(wall * 1000, cpu * 1000, done.returncode)
 
 
-def measure(chosen: Sequence[Candidate], rounds: int) -> tuple[dict[str, list[float]], dict[str, int]]:
-    """Times by name, the first round left out as it warms the caches; and each one's last exit status."""
-    times: dict[str, list[float]] = {candidate.name: [] for candidate in chosen}
-    statuses: dict[str, int] = {}
+def children_cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def measure(chosen: Sequence[Candidate], rounds: int) -> dict[str, list[Run]]:
+    """The runs by name; a first round, which warms the caches, is left out."""
+    runs: dict[str, list[Run]] = {candidate.name: [] for candidate in chosen}
     with tempfile.TemporaryDirectory(prefix="pmpctl-bench-") as folder:
         for number in range(rounds + 1):
             for candidate in chosen:
-                milliseconds, statuses[candidate.name] = run(candidate, folder)
+                measured = run(candidate, folder)
                 if number:
-                    times[candidate.name].append(milliseconds)
-    return times, statuses
+                    runs[candidate.name].append(measured)
+    return runs
 
 
-def report(times: Mapping[str, Sequence[float]], statuses: Mapping[str, int]) -> list[str]:
-    """A Markdown table: least, median and 90th percentile in milliseconds, and the median over the baseline's."""
-    bare = statistics.median(times[BASELINE])
-    docker = statistics.median(times["docker ps"]) if "docker ps" in times else None
-    lines = ["| command | min ms | median ms | p90 ms | x bare Python | x `docker ps` |", "|---|---|---|---|---|---|"]
-    for name, samples in times.items():
-        median = statistics.median(samples)
-        p90 = statistics.quantiles(samples, n=10)[-1] if len(samples) > 1 else median
-        label = f"`{name}`" + (f" (exit {statuses[name]})" if statuses[name] else "")
-        ratios = f"{median / bare:.2f} | {f'{median / docker:.1f}' if docker else '-'}"
-        lines.append(f"| {label} | {min(samples):.1f} | {median:.1f} | {p90:.1f} | {ratios} |")
+def report(runs: Mapping[str, Sequence[Run]]) -> list[str]:
+    """A Markdown table, with each median over that of the bare Python and of `docker ps`."""
+    wall = {name: [each.wall_ms for each in measured] for name, measured in runs.items()}
+    medians = {name: statistics.median(samples) for name, samples in wall.items()}
+    lines = [
+        "| command | min ms | median ms | p90 ms | CPU ms | x bare Python | x `docker ps` |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, measured in runs.items():
+        statuses = {each.exit_status for each in measured} - {0}
+        label = f"`{name}`" + (f" (exit {', '.join(map(str, sorted(statuses)))})" if statuses else "")
+        cells = [
+            f"{min(wall[name]):.1f}",
+            f"{medians[name]:.1f}",
+            f"{percentile_90(wall[name]):.1f}",
+            f"{statistics.median(each.cpu_ms for each in measured):.1f}",
+            f"{medians[name] / medians[BASELINE]:.2f}",
+            f"{medians[name] / medians[PEER]:.1f}" if PEER in medians else "-",
+        ]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
     return lines
+
+
+def percentile_90(samples: Sequence[float]) -> float:
+    return statistics.quantiles(samples, n=10, method="inclusive")[-1] if len(samples) > 1 else samples[0]
 
 
 def main() -> None:
@@ -94,12 +122,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30, help="measured runs of each command (default: 30)")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table to this file")
     arguments = parser.parse_args()
-    times, statuses = measure(candidates(), max(arguments.rounds, 1))
-    lines = [
-        f"Python {platform.python_version()}, {os.cpu_count()} cores, {arguments.rounds} rounds in turns, medians:",
-        "",
-        *report(times, statuses),
-    ]
+    runs = measure(candidates(), max(arguments.rounds, 1))
+    load = os.getloadavg()[0]
+    machine = f"Python {platform.python_version()}, {os.cpu_count()} cores, load {load:.1f}"
+    lines = [f"{machine}, {arguments.rounds} rounds in turns:", "", *report(runs)]
     print("\n".join(lines))
     if arguments.markdown:
         arguments.markdown.write_text("\n".join(lines) + "\n")

@@ -10,6 +10,8 @@ def main() -> int:
     try:
         status = _main(sys.argv[1:])
         sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:
         # Whoever read our output has gone, such as `head`; Python must not find that out once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

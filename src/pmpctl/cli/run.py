@@ -1,6 +1,7 @@
 """Runs one command line; the one place where exceptions end and become words and an exit status."""
 
 import os
+import select
 import signal
 import sys
 from collections.abc import Sequence
@@ -32,9 +33,11 @@ def run(argv: Sequence[str]) -> int:
             root.command.invoke(root)
     except typer.Exit as end:
         return end.exit_code
-    except (SystemExit, BrokenPipeError):
+    except SystemExit:
         raise
-    except BaseException as error:  # noqa: BLE001 - this is where all the others end
+    except BaseException as error:
+        if isinstance(error, BrokenPipeError) and _reader_left():
+            raise
         return _ui(root, argv).fail(root.meta.get(COMMAND_PATH, "") if root else "", _as_ours(error))
     return ExitStatus.DONE
 
@@ -55,6 +58,14 @@ def _as_ours(error: BaseException) -> BaseException:
     context = getattr(error, "ctx", None)
     where = context.command_path if context else PROGRAM
     return UsageError(error.format_message(), cure=f"See `{where} --help`.")
+
+
+def _reader_left() -> bool:
+    """Whether it is our own output that nobody reads any more, and not some other connection that broke."""
+    outputs = select.poll()
+    for number in (1, 2):
+        outputs.register(number, 0)
+    return any(events & select.POLLERR for _, events in outputs.poll(0))
 
 
 def _complete() -> int:

@@ -1,6 +1,6 @@
 """An exception as the problems, exit status and words that a user gets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pmpctl.errors import ExitStatus, PmpctlError, Problem
 
@@ -12,21 +12,16 @@ class Failure:
 
 
 def failure(error: BaseException, debug: bool) -> Failure:
+    trace = tuple(_traceback(error)) if debug else ()
     if isinstance(error, PmpctlError):
-        trace = tuple(_traceback(error)) if debug else ()
-        problems = error.problems
-        if trace:
-            last = problems[-1]
-            problems = (*problems[:-1], Problem(last.code, last.message, last.cure, (*last.details, *trace)))
-        return Failure(error.exit_status, problems)
+        *others, last = error.problems
+        return Failure(error.exit_status, (*others, replace(last, details=(*last.details, *trace))))
     if isinstance(error, KeyboardInterrupt):
         cure = "Nothing is lost: `pmpctl status` says what runs; run the same command again, or `pmpctl down`."
         return Failure(ExitStatus.INTERRUPTED, (Problem("interrupted", "Interrupted.", cure),))
     message = f"This is a bug in pmpctl: {type(error).__name__}: {error}".rstrip(": ")
-    if debug:
-        cure = "Report it with the lines above."
-        return Failure(ExitStatus.BUG, (Problem("bug", message, cure, tuple(_traceback(error))),))
-    return Failure(ExitStatus.BUG, (Problem("bug", message, "Run it again with --debug to see where, and report it."),))
+    cure = "Report it with the lines above." if debug else "Run it again with --debug to see where, and report it."
+    return Failure(ExitStatus.BUG, (Problem("bug", message, cure, trace),))
 
 
 def _traceback(error: BaseException) -> list[str]:

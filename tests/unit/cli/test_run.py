@@ -162,6 +162,19 @@ def test_a_reader_that_leaves_ends_the_command_without_a_word() -> None:
     assert (process.returncode, err) == (130, "")
 
 
+def test_a_broken_connection_elsewhere_is_not_taken_for_a_reader_that_left() -> None:
+    done = subprocess.run(
+        with_command("raise BrokenPipeError('the engine hung up')"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "the engine hung up" in done.stderr
+
+
 def test_an_unforeseen_exception_is_one_sentence_and_with_debug_a_traceback() -> None:
     command = with_command("raise ZeroDivisionError('by zero')")
 
