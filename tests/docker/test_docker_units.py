@@ -1,5 +1,6 @@
 """Units as containers: started, seen, stopped, removed; and nothing of somebody else's touched."""
 
+import hashlib
 import json
 import signal
 from pathlib import Path
@@ -50,6 +51,17 @@ def test_a_started_unit_tells_what_it_is_and_how_it_does(runtime: DockerRuntime,
     assert usage is not None
     assert 1_000_000 < usage.memory_bytes < 200_000_000
     assert usage.pids >= 1
+
+
+def test_the_engine_of_a_docker_context_is_used(engine: str, workspace: Workspace, tmp_path: Path) -> None:
+    meta = tmp_path / "contexts" / "meta" / hashlib.sha256(b"lab").hexdigest()
+    meta.mkdir(parents=True)
+    (meta / "meta.json").write_text(json.dumps({"Name": "lab", "Endpoints": {"docker": {"Host": engine}}}))
+    runtime = DockerRuntime.connect(workspace, None, {"DOCKER_CONFIG": str(tmp_path), "DOCKER_CONTEXT": "lab"})
+    info = runtime.info()
+    assert (info.kind, info.endpoint, info.why) == ("docker", engine, "context 'lab' (DOCKER_CONTEXT)")
+    assert int(info.version.split(".")[0]) >= 20
+    runtime.close()
 
 
 def test_an_ended_unit_tells_how_it_ended(runtime: DockerRuntime, make_unit: UnitMaker) -> None:
