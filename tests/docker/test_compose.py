@@ -66,13 +66,9 @@ class ComposeStack:
 
 def run(program: str, file: Path, *argv: str, **environment: str) -> str:
     """Runs compose on a file; fails with what it said."""
+    command = [program, "-f", str(file), *argv]
     done = subprocess.run(
-        [program, "-f", file, *argv],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
+        command, env=os.environ | environment, capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -98,7 +94,7 @@ def make_stack(
 ) -> Iterator[Any]:
     made: list[ComposeStack] = []
 
-    def make(host: str = "", profile: str = "small") -> ComposeStack:
+    def make(host: str = "", profile: str = "small", engine: str = docker_host) -> ComposeStack:
         api_port = find_free_port()
         ports = {"api_port": api_port, "engine_port": find_free_port()}
         text = PROFILES.format(**ports, base_image=base_image, stub_image=stub_image, host=host)
@@ -106,7 +102,7 @@ def make_stack(
         rendered = pmpctl("render", "compose", "--directory", "compose", cwd=tmp_path)
         assert rendered.returncode == 0, rendered.stderr
         environment = {
-            "DOCKER_HOST": docker_host,
+            "DOCKER_HOST": engine,
             "MODEL_PROFILE": profile,
             "COMPOSE_PROJECT_NAME": f"pmpctl-test-{api_port}",
         }
@@ -134,7 +130,7 @@ def test_compose_starts_the_stack_of_model_profile_and_the_gateway_answers_for_i
 
     def reached() -> bool:
         try:
-            return stack.chat(**token).status_code == 200
+            return bool(stack.chat(**token).status_code == 200)
         except httpx.TransportError:
             return False
 
@@ -144,7 +140,7 @@ def test_compose_starts_the_stack_of_model_profile_and_the_gateway_answers_for_i
     names = {each["id"] for each in httpx.get(f"{stack.api}/v1/models", headers=token).json()["data"]}
     assert {"llm", "other", "acme/other"} <= names
 
-    inside = stack.compose("exec", "-T", "gateway", "/opt/gateway/bin/python", "-m", "pmp_gateway.control", "status")
+    inside = stack.compose("exec", "-T", "gateway", "python", "-m", "pmp_gateway.control", "status")
     assert json.loads(inside)["phase"] == "open"
 
     down = pmpctl("--workspace", str(stack.root), "--runtime", "docker", "down")
@@ -156,23 +152,34 @@ def test_compose_starts_the_stack_of_model_profile_and_the_gateway_answers_for_i
 @pytest.mark.parametrize(
     ("host", "requests", "runtime"),
     [
-        ("", [("", -1, None)], "runc"),
+        ("", [("", -1, [])], "runc"),
         ("gpus = [1]", [("", 0, ["1"])], "runc"),
         ('gpu_access = "cdi"\ngpus = [0]', [("cdi", 0, ["nvidia.com/gpu=0"])], "runc"),
-        ('gpu_access = "runtime"', None, "nvidia"),
+        ('gpu_access = "runtime"', [], "nvidia"),
     ],
 )
 def test_compose_asks_the_engine_for_gpus_as_planned(
     make_stack: Any,
     docker_client: docker.DockerClient,
     host: str,
-    requests: list[tuple[str, int, list[str] | None]] | None,
+    requests: list[tuple[str, int, list[str]]],
     runtime: str,
 ) -> None:
     stack = make_stack(host=host, profile="cuda")
     stack.compose("up", "--no-start", "engine")
 
-    config = docker_client.containers.get(stack.compose("ps", "-q", "engine").strip()).attrs["HostConfig"]
-    asked = [(each["Driver"], each["Count"], each["DeviceIDs"]) for each in config["DeviceRequests"] or ()]
-    assert asked == (requests or [])
+    config = docker_client.containers.get(stack.compose("ps", "--all", "--quiet", "engine").strip()).attrs["HostConfig"]
+    asked = [(each["Driver"], each["Count"], each["DeviceIDs"] or []) for each in config["DeviceRequests"] or ()]
+    assert asked == requests
     assert config["Runtime"] == runtime
+
+
+@pytest.mark.cdi
+@pytest.mark.slow
+def test_a_gpu_by_cdi_is_there_in_the_container_that_compose_starts(make_stack: Any, cdi_docker_host: str) -> None:
+    stack = make_stack(host='gpu_access = "cdi"\ngpus = [1]', profile="cuda", engine=cdi_docker_host)
+    stack.compose("up", "--detach", "engine")
+
+    devices = stack.compose("exec", "-T", "engine", "ls", "/dev").split()
+    assert "nvidia1" in devices
+    assert "nvidia0" not in devices

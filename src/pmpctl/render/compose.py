@@ -15,7 +15,7 @@ MARK = "# Rendered by `pmpctl render compose"
 
 _GATEWAY_COMMENT = f"""\
 # {CONTROL_DIR} is a tmpfs, since a folder of the host would have to exist and to belong to the gateway's user.
-# `docker compose exec gateway /opt/gateway/bin/python -m pmp_gateway.control status` reaches the socket in it.
+# `docker compose exec gateway python -m pmp_gateway.control status` reaches the socket in it.
 """
 
 

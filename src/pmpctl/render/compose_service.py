@@ -1,4 +1,4 @@
-"""One unit of a plan as a compose service, in words that `docker compose` and docker-compose since 1.28 both know."""
+"""One unit of a plan as a compose service, in words that `docker compose` and docker-compose 1.29 both know."""
 
 import os
 from collections.abc import Mapping
