@@ -101,6 +101,89 @@ class UsageError(PmpctlError):
     exit_status = ExitStatus.INVALID
 
 
+class ModelConfigInvalid(PmpctlError):
+    """A model's config.json lacks what memory is computed from, or has numbers that no model has."""
+
+    code = "model_config_invalid"
+    exit_status = ExitStatus.INVALID
+
+
+class KvCacheDtypeUnknown(PmpctlError):
+    """No arithmetic for that format of the KV cache, or none for this model."""
+
+    code = "kv_cache_dtype_unknown"
+    exit_status = ExitStatus.INVALID
+
+
+class ModelNotFound(PmpctlError):
+    """No such folder, or the hub has no such model or revision, or does not show it to this user."""
+
+    code = "model_not_found"
+    exit_status = ExitStatus.INVALID
+
+
+class ModelUnreadable(PmpctlError):
+    """A model's folder or file is there, but this user may not read it."""
+
+    code = "model_unreadable"
+    exit_status = ExitStatus.INVALID
+
+
+class ModelConfigMissing(PmpctlError):
+    code = "model_config_missing"
+    exit_status = ExitStatus.INVALID
+
+
+class ModelWithoutSafetensors(PmpctlError):
+    code = "model_without_safetensors"
+    exit_status = ExitStatus.INVALID
+
+
+class WeightsDamaged(PmpctlError):
+    """A weight file or its index is truncated, or is not what its name says."""
+
+    code = "weights_damaged"
+    exit_status = ExitStatus.INVALID
+
+
+class WeightsNotFetched(PmpctlError):
+    """Git LFS pointers lie where the files should be."""
+
+    code = "weights_not_fetched"
+    exit_status = ExitStatus.INVALID
+
+
+class ModelGated(PmpctlError):
+    """The model's terms are not accepted, or no token says by whom."""
+
+    code = "model_gated"
+    exit_status = ExitStatus.NETWORK
+
+
+class ModelNotCached(PmpctlError):
+    """The network is forbidden, and nothing on this machine knows the model."""
+
+    code = "model_not_cached"
+    exit_status = ExitStatus.NETWORK
+
+
+class HubTokenRefused(PmpctlError):
+    code = "hub_token_refused"
+    exit_status = ExitStatus.NETWORK
+
+
+class HubRateLimited(PmpctlError):
+    code = "hub_rate_limited"
+    exit_status = ExitStatus.NETWORK
+
+
+class HubUnreachable(PmpctlError):
+    """No answer, or none that a hub would give: DNS, connection, certificate, proxy, HTTP 5xx."""
+
+    code = "hub_unreachable"
+    exit_status = ExitStatus.NETWORK
+
+
 class TokenFileInvalid(PmpctlError):
     code = "token_file_invalid"
     exit_status = ExitStatus.INVALID
