@@ -1,1 +1,1 @@
-"""Model facts and weights: the Hugging Face cache."""
+"""Model facts and weights: the Hugging Face cache, folders, and the hub."""

@@ -12,6 +12,7 @@ from pmpctl.errors import DockerNotAvailable, PlanInvalid
 from pmpctl.host.files import hand_over, make_folder, save
 from pmpctl.host.gpus import list_gpus
 from pmpctl.host.tokens import count_tokens, require_readable_by
+from pmpctl.hub.settings import TOKEN_VARIABLES
 from pmpctl.planning.build import build_plan
 from pmpctl.planning.engine_unit import HUB_TOKEN_FILE
 from pmpctl.planning.gateway_unit import NOBODY
@@ -27,7 +28,6 @@ from pmpctl.workspace import Workspace
 RuntimeChoice = Literal["auto", "docker", "process"]
 
 HUB_SETTINGS = ("HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_HUB_DISABLE_XET", "TRANSFORMERS_OFFLINE")
-HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -116,7 +116,7 @@ def prepare_folders(environment: Environment, file: ProfileFile, plan: Plan) -> 
         gateway_user = owner if owner[0] else (NOBODY, NOBODY)
         hand_over(workspace.control_dir, uid=gateway_user[0], gid=gateway_user[1])
         require_readable_by(workspace.root / file.gateway.auth_config, *gateway_user)
-    token = next((value for name in HUB_TOKENS if (value := environment.variables.get(name))), None)
+    token = next((value for name in TOKEN_VARIABLES if (value := environment.variables.get(name))), None)
     if token is not None:
         save(workspace.secrets_dir / HUB_TOKEN_FILE, token)
 
