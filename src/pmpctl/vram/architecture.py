@@ -7,7 +7,6 @@ from pmpctl.errors import ModelConfigInvalid
 from pmpctl.vram.attention_layers import (
     HIDDEN_SIZE_NAMES,
     LayerCaches,
-    decoder,
     head_count,
     head_size,
     kv_head_count,
@@ -15,7 +14,7 @@ from pmpctl.vram.attention_layers import (
 )
 from pmpctl.vram.config_defaults import CLASS_DEFAULTS
 from pmpctl.vram.config_reader import CURE, LONGEST_CONTEXT, TEXT_SECTIONS, ConfigReader
-from pmpctl.vram.families import FAMILIES, TEXT_MODEL_TYPES, TYPES_BY_ARCHITECTURE
+from pmpctl.vram.families import FAMILIES, TEXT_MODEL_TYPES, type_of_architecture
 from pmpctl.vram.layers import Architecture, AttentionKv, LatentKv, LayerKv, RecurrentKv
 from pmpctl.vram.recurrent_layers import zamba2_head_size
 
@@ -68,16 +67,13 @@ def text_section(root: ConfigReader) -> tuple[ConfigReader, str]:
     while (inner := next((found for name in TEXT_SECTIONS if (found := section.section(name))), None)) is not None:
         outer_type = section.text("model_type") or outer_type
         section, nested = inner, True
-    model_type = section.text("model_type") or outer_type
-    if model_type not in FAMILIES:
-        by_architecture = TYPES_BY_ARCHITECTURE.get(first_architecture(section))
-        model_type = by_architecture or TEXT_MODEL_TYPES.get(model_type) or model_type
-    if nested and model_type not in FAMILIES:
-        model_type = TEXT_MODEL_TYPES.get(outer_type, model_type)
-    defaults: dict[str, object] = {"model_type": model_type, **CLASS_DEFAULTS.get(model_type, {})}
+    said = (section.text("model_type"), type_of_architecture(first_architecture(section)), outer_type)
+    candidates = [found for each in said for found in (each, TEXT_MODEL_TYPES.get(each, ""))]
+    model_type = next((each for each in candidates if each in FAMILIES), said[0] or outer_type)
+    defaults = CLASS_DEFAULTS.get(model_type, {})
     if not nested:
         defaults = {name: value for name, value in defaults.items() if name not in NOT_DEFAULTED}
-    return section.with_defaults(defaults), model_type
+    return section.read_as(model_type).with_defaults(defaults), model_type
 
 
 def first_architecture(config: ConfigReader) -> str:
@@ -104,7 +100,7 @@ def conservative(text: ConfigReader) -> LayerCaches:
     )
     heads = kv_head_count(text)
     cache: LayerKv = AttentionKv(heads, wide, wide)
-    return [(cache,)] * len(decoder()(text.with_defaults({"sliding_window": None}))) if layer_count(text) else []
+    return [(cache,)] * layer_count(text)
 
 
 def model_head_size(text: ConfigReader, model_type: str, caches: LayerCaches) -> int:

@@ -21,7 +21,11 @@ class ConfigReader:
         self._defaults = defaults or {}
 
     def with_defaults(self, defaults: Mapping[str, object]) -> "ConfigReader":
-        return ConfigReader(self._values, defaults)
+        return ConfigReader(self._values, {**self._defaults, **defaults})
+
+    def read_as(self, model_type: str) -> "ConfigReader":
+        """The same section, whatever type it names itself."""
+        return ConfigReader({**self._values, "model_type": model_type}, self._defaults)
 
     def value(self, *names: str) -> object:
         """The first of these that is given, else the first that has a default, else None."""

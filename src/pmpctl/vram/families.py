@@ -107,19 +107,22 @@ TEXT_MODEL_TYPES: Mapping[str, str] = {
 }
 """The text model inside a multimodal one, where its section does not name its own type."""
 
-TYPES_BY_ARCHITECTURE: Mapping[str, str] = {
-    "BailingMoeV2_5ForCausalLM": "bailing_hybrid",
-    "DeciLMForCausalLM": "nemotron-nas",
-    "LLaMAForCausalLM": "llama",
-    "LlamaForCausalLM": "llama",
-    "LongcatFlashForCausalLM": "longcat_flash",
-    "MistralForCausalLM": "mistral",
-    "MixtralForCausalLM": "mixtral",
-    "NemotronHForCausalLM": "nemotron_h",
-    "Phi3ForCausalLM": "phi3",
-    "Qwen2ForCausalLM": "qwen2",
-    "Qwen2MoeForCausalLM": "qwen2_moe",
-    "Qwen3ForCausalLM": "qwen3",
-    "Qwen3MoeForCausalLM": "qwen3_moe",
+OWN_NAMES: Mapping[str, str] = {
+    "bailingmoev25": "bailing_hybrid",
+    "decilm": "nemotron-nas",
+    "longcatflashngram": "longcat_flash",
+    "mimov2flash": "mimo_v2_flash",
+    "nemotronhnanovlv2": "nemotron_h",
 }
-"""For configurations that name no type, or one of their own beside an architecture of vLLM's."""
+"""Architectures, squashed, that are not called like their type."""
+
+TYPES_BY_SQUASHED_NAME: Mapping[str, str] = {
+    **{each.replace("_", "").lower(): each for each in (*TEXT_MODEL_TYPES, *FAMILIES)},
+    **OWN_NAMES,
+}
+
+
+def type_of_architecture(architecture: str) -> str:
+    """The type of, say, "Glm4MoeForCausalLM", for configurations that name none, or one of their own."""
+    name = architecture.split("For")[0].removesuffix("LMHeadModel").removesuffix("Model")
+    return TYPES_BY_SQUASHED_NAME.get(name.replace("_", "").lower(), "")

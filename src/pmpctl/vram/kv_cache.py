@@ -8,7 +8,7 @@ from pmpctl.vram.kv_pages import KvSettings, Page, layer_pages
 from pmpctl.vram.layers import Architecture
 
 # From here on the engine prints concurrency times length, before it printed blocks of one group.
-GROUP_AWARE_SINCE = (0, 21)
+GROUP_AWARE_SINCE = (0, 20, 2)
 
 
 @dataclass(frozen=True)

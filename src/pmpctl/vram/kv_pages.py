@@ -42,7 +42,7 @@ class KvSettings:
     prefix_caching: bool = True
     hybrid_manager: bool = True
     """False with `--disable-hybrid-kv-cache-manager`: windowed and chunked layers keep all tokens too."""
-    vllm_version: tuple[int, int] = (0, 32)
+    vllm_version: tuple[int, ...] = (0, 32)
 
     @property
     def in_flight_tokens(self) -> int:
@@ -113,7 +113,7 @@ def attention_token_bytes(cache: AttentionKv, kv_cache_dtype: str, tensor_parall
 
     vLLM: AttentionSpec.unpadded_page_size_bytes; the backends' customize_spec for quantized formats.
     """
-    heads = max(1, cache.kv_heads // tensor_parallel_size)
+    heads = ceil_div(cache.kv_heads, tensor_parallel_size)
     keys, values = cache.head_size, cache.head_size_v
     if kv_cache_dtype in ELEMENT_BYTES:
         return heads * (keys + values) * ELEMENT_BYTES[kv_cache_dtype]
@@ -213,7 +213,7 @@ def page_of(cache: LayerKv, model: Architecture, settings: KvSettings, block: in
         # A windowed layer takes the largest block its kernel knows within the others' (Attention.get_kv_cache_spec).
         kernel = KERNEL_BLOCK_TOKENS[settings.platform]
         own = max(kernel, block // kernel * kernel) if cache.window is not None else block
-        cell = (max(1, cache.kv_heads // settings.tensor_parallel_size), cache.head_size, cache.head_size_v)
+        cell = (ceil_div(cache.kv_heads, settings.tensor_parallel_size), cache.head_size, cache.head_size_v)
         return Page(cache.kind, own, own * token, cell=cell, window=cache.window, chunk=cache.chunk)
     # With prefix caching a state is kept at block boundaries: the running one, the last, and what prefill exports.
     aligned = settings.prefix_caching and not model.is_attention_free

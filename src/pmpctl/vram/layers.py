@@ -76,8 +76,9 @@ class RecurrentKv:
         if groups % tensor_parallel_size:
             groups = tensor_parallel_size
         channels = self.conv_channels + 2 * groups * self.conv_group_size
-        heads = self.state_heads // tensor_parallel_size
-        return self.conv_steps * (channels // tensor_parallel_size), heads * self.state_rows * self.state_columns
+        heads = -(-self.state_heads // tensor_parallel_size)
+        own_channels = -(-channels // tensor_parallel_size)
+        return self.conv_steps * own_channels, heads * self.state_rows * self.state_columns
 
 
 LayerKv = AttentionKv | LatentKv | RecurrentKv
@@ -121,8 +122,11 @@ class Architecture:
 
     @property
     def caches(self) -> tuple[LayerKv, ...]:
-        """Every cache of the model, in the order of its layers."""
-        return tuple(cache for caches in self.layer_caches for cache in caches)
+        """Every cache of the model, in the order vLLM builds them: by layer, but attention beside a state before it."""
+        found = [cache for caches in self.layer_caches for cache in caches]
+        if any(len(caches) > 1 for caches in self.layer_caches):
+            found.sort(key=lambda cache: cache.kind is LayerKind.RECURRENT)
+        return tuple(found)
 
     @property
     def uses_latent_attention(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+from pmpctl.errors import ModelConfigInvalid
 from pmpctl.vram.attention_layers import (
     HIDDEN_SIZE_NAMES,
     LayerCaches,
@@ -12,7 +13,7 @@ from pmpctl.vram.attention_layers import (
     plain,
     window_of,
 )
-from pmpctl.vram.config_reader import ConfigReader
+from pmpctl.vram.config_reader import CURE, ConfigReader
 from pmpctl.vram.layers import LayerKv, RecurrentKv
 
 ATTENTION_TYPES = frozenset({"full_attention", "attention", "sliding_attention"})
@@ -200,9 +201,10 @@ def zamba2(config: ConfigReader) -> LayerCaches:
     size = zamba2_head_size(config)
     attention = plain(ConfigReader({"head_dim": size}, {name: config.value(name) for name in ZAMBA2_HEADS}))
     said = config.per_layer("layers_block_type", layers)
-    hybrid = set(config.whole_numbers("hybrid_layer_ids") or ())
-    if said is not None:
-        hybrid = {i for i in range(layers) if said[i] == "hybrid"}
+    ids = config.whole_numbers("hybrid_layer_ids")
+    if said is None and ids is None:
+        raise ModelConfigInvalid("config.json does not say which layers attend (`layers_block_type`)", cure=CURE)
+    hybrid = {i for i in range(layers) if said[i] == "hybrid"} if said is not None else set(ids or ())
     return [(attention, state) if i in hybrid else (state,) for i in range(layers)]
 
 
