@@ -1,14 +1,20 @@
 """What people see at the end of a command."""
 
+from __future__ import annotations
+
 import json
 import shlex
+from typing import TYPE_CHECKING
 
-from pmpctl.operations.down import DownResult
-from pmpctl.operations.status import StatusResult, UnitReport
-from pmpctl.operations.up import UpResult
-from pmpctl.planning.plan import Mount, Plan, Unit
-from pmpctl.ui.terminal import Writer
 from pmpctl.ui.text import human_bytes, human_seconds
+
+if TYPE_CHECKING:
+    # To show one result, the verbs that make the others need not be loaded.
+    from pmpctl.operations.down import DownResult
+    from pmpctl.operations.status import StatusResult, UnitReport
+    from pmpctl.operations.up import UpResult
+    from pmpctl.planning.plan import Mount, Plan, Unit
+    from pmpctl.ui.terminal import Writer
 
 
 def up_view(writer: Writer, result: UpResult) -> None:
