@@ -37,8 +37,9 @@ def find_snapshot(cache: Path, model: str, revision: str | None) -> Snapshot | N
         commit = (repository / "refs" / revision).read_text().strip()
     except (OSError, ValueError):
         commit = revision
-    folder = repository / "snapshots" / PurePosixPath(commit).name
-    return Snapshot(folder.name, Folder(folder)) if folder.name and folder.is_dir() else None
+    commit = PurePosixPath(commit).name
+    files = Folder(repository / "snapshots" / commit)
+    return Snapshot(commit, files) if commit and files.exists() else None
 
 
 def is_complete(cache: Path, model: str, revision: str | None) -> bool:

@@ -15,6 +15,7 @@ from pmpctl.vram.facts import ModelFacts
 from pmpctl.workspace import Workspace
 
 PACKAGE = Path(__file__).resolve().parents[1]
+DOWNLOADED = "the Hugging Face cache"
 HUB_REFUSALS = (HubRateLimited, HubTokenRefused, HubUnreachable, ModelGated, ModelNotFound)
 
 
@@ -42,17 +43,14 @@ def find_facts(
     snapshot = find_snapshot(models_dir, model, revision)
     if snapshot is not None and CONFIG not in snapshot.files.names:
         snapshot = None
-    second_best = None
+    downloaded = snapshot and _read(model, snapshot.commit, snapshot.files, DOWNLOADED, may_lack_weights=True)
+    if downloaded and downloaded.tensors:
+        return downloaded
     wanted = snapshot.commit if snapshot else kept.commit(model, revision, fresh=True)
-    if snapshot is not None:
-        downloaded = _read(model, snapshot.commit, snapshot.files, "the Hugging Face cache", may_lack_weights=True)
-        if downloaded.tensors is not None:
-            return downloaded
-        second_best = downloaded
     if known := kept.load(model, wanted):
         return known
 
-    second_best = second_best or kept.load(model, kept.commit(model, revision, fresh=False))
+    second_best = downloaded or kept.load(model, kept.commit(model, revision, fresh=False))
     if settings.offline_because:
         if second_best is None:
             raise _not_cached(model, settings.offline_because)
@@ -65,8 +63,8 @@ def find_facts(
         return _noted(second_best, f"the hub could not be asked: {error.message}")
     try:
         kept.save(facts, wanted)
-    except OSError as error:
-        return _noted(facts, f"they could not be kept for the next time: {error.strerror} ({kept.folder})")
+    except (OSError, ValueError) as error:
+        return _noted(facts, f"they could not be kept for the next time: {error}")
     return facts
 
 
@@ -78,7 +76,7 @@ def _of_folder(model: str, profile_folder: Path) -> ModelFacts:
 
 
 def _ask_hub(settings: HubSettings, model: str, revision: str, snapshot: Snapshot | None) -> ModelFacts:
-    # The HTTP client takes a fifth of a second to load, which those who need no network need not pay.
+    # The HTTP client takes a quarter of a second to load, which those who need no network need not pay.
     from pmpctl.hub.client import HubClient
 
     with HubClient(settings) as client:

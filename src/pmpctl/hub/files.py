@@ -37,6 +37,14 @@ class Folder:
     def place(self) -> str:
         return str(self.path)
 
+    def exists(self) -> bool:
+        try:
+            return self.path.is_dir()
+        except PermissionError as error:
+            raise _unreadable(self.path, error) from error
+        except OSError:
+            return False
+
     @cached_property
     def names(self) -> frozenset[str]:
         try:

@@ -26,7 +26,7 @@ class KeptFacts:
             return None
 
     def save(self, facts: ModelFacts, revision: str) -> None:
-        """Keep facts that were found for a revision; raises OSError where the folder cannot be written."""
+        """Keep facts that were found for a revision; raises OSError or ValueError where they cannot be written."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         commit = facts.revision or revision
         write_atomically(self._file(facts.model, commit, "json"), _adapter().dump_json(facts).decode())

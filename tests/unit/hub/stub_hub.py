@@ -108,7 +108,7 @@ class StubHub:
             self._refuse(handler, 404, "RevisionNotFound", f"Invalid rev id: {revision}")
         else:
             siblings = [{"rfilename": name} for name in repository.files]
-            self._send(handler, 200, json.dumps({"sha": repository.commit, "siblings": siblings}).encode())
+            self._send(handler, 200, json.dumps({"id": model, "sha": repository.commit, "siblings": siblings}).encode())
 
     def _answer_file(self, handler: BaseHTTPRequestHandler, match: re.Match[str], token: str | None) -> None:
         repository = self.repositories.get(match["model"])

@@ -27,6 +27,14 @@ def test_a_model_that_was_never_downloaded_is_not_complete(tmp_path: Path) -> No
 
     assert not is_complete(tmp_path, "owner/other", None)
     assert not is_complete(tmp_path, MODEL, "another-branch")
+    assert not is_complete(tmp_path, MODEL, "x" * 300)
+
+
+def test_a_branch_whose_ref_was_cut_short_counts_as_not_downloaded(tmp_path: Path) -> None:
+    snapshot = write_cache(tmp_path, MODEL, two_shards())
+    (snapshot.parents[1] / "refs/main").write_text("")
+
+    assert find_snapshot(tmp_path, MODEL, None) is None
 
 
 @pytest.mark.parametrize("lost", SHARDS)

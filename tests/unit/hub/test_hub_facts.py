@@ -125,6 +125,15 @@ def test_facts_that_cannot_be_kept_are_used_and_the_reason_is_said(hub: StubHub,
     assert "could not be kept" in facts.notes[0]
 
 
+def test_facts_that_no_file_can_hold_are_used_all_the_same(hub: StubHub, find: Find) -> None:
+    hub.add(MODEL, {**one_file(), "config.json": rb'{"half": "\ud800"}'})
+
+    facts = find(MODEL)
+
+    assert facts.config == {"half": "\ud800"}
+    assert "could not be kept" in facts.notes[0]
+
+
 def test_a_model_that_was_renamed_is_found_by_its_old_name(hub: StubHub, find: Find) -> None:
     hub.add("new-owner/Model", one_file())
     hub.add(MODEL, one_file()).renamed_to = "new-owner/Model"
