@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from time import monotonic
@@ -116,22 +117,26 @@ class StubHub:
             self._refuse(handler, 401, "RepoNotFound", "Repository not found")
         elif repository.gate and token != repository.gate:
             self._refuse(handler, 403 if token else 401, "GatedRepo", "Access to this model is restricted")
-        elif match["commit"] != repository.commit:
+        elif match["commit"] not in {repository.branch, repository.commit}:
             self._refuse(handler, 404, "RevisionNotFound", "Invalid rev id")
         elif match["name"] not in repository.files:
             self._refuse(handler, 404, "EntryNotFound", "Entry not found")
-        elif match["name"].endswith(".safetensors"):
-            location = f"{self.store_url}/{match['model']}/{match['name']}?signature=secret"
-            self._send(handler, 302, b"", {"Location": location, "X-Repo-Commit": repository.commit})
         else:
-            self._send_part(handler, repository.files[match["name"]], {"X-Repo-Commit": repository.commit})
+            content, headers = repository.files[match["name"]], {"X-Repo-Commit": repository.commit}
+            etag = f'"{sha256(content).hexdigest()}"'
+            if match["name"].endswith(".safetensors"):
+                location = f"{self.store_url}/{match['model']}/{match['name']}?signature=secret"
+                headers |= {"Location": location, "X-Linked-Etag": etag, "X-Linked-Size": str(len(content))}
+                self._send(handler, 302, b"", headers)
+            else:
+                self._send_part(handler, content, headers | {"ETag": etag})
 
     def _answer_as_store(self, handler: BaseHTTPRequestHandler) -> None:
         self._remember(self.asked_of_store, handler, handler.path)
         if self._answer_fault(handler, self.faults_of_store):
             return
         owner, model, name = handler.path.strip("/").partition("?")[0].split("/")
-        self._send_part(handler, self.repositories[f"{owner}/{model}"].files[name], {"ETag": '"1"'})
+        self._send_part(handler, self.repositories[f"{owner}/{model}"].files[name], {})
 
     def _answer_fault(self, handler: BaseHTTPRequestHandler, faults: list[Fault]) -> bool:
         with self._lock:
@@ -168,7 +173,7 @@ class StubHub:
         handler.send_header("Content-Length", str(len(body)))
         with suppress(ConnectionError):
             handler.end_headers()
-            for begin in range(0, len(body), 1 << 16):
+            for begin in range(0, len(body) if handler.command == "GET" else 0, 1 << 16):
                 sent = handler.wfile.write(body[begin : begin + (1 << 16)])
                 with self._lock:
                     self.sent_bytes += sent
@@ -193,6 +198,8 @@ def _serve(answer: Callable[[BaseHTTPRequestHandler], None]) -> ThreadingHTTPSer
 
         def do_GET(self) -> None:
             answer(self)
+
+        do_HEAD = do_GET  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             pass
