@@ -15,8 +15,10 @@ unpack_engine() {
   mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
   printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' \
     "${mirror:-http://deb.debian.org/debian}" "$SUITE" >"$apt/sources.list"
+  # A mirror's signed list of a testing release may be older than the week that it calls itself valid for.
   local options=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null
-    -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o Acquire::Languages=none -o APT::Sandbox::User=root -qq)
+    -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o Acquire::Languages=none
+    -o Acquire::Check-Valid-Until=false -o APT::Sandbox::User=root -qq)
   (cd "$apt" && retry 3 apt-get "${options[@]}" update && retry 3 apt-get "${options[@]}" download docker.io containerd) \
     >"$CDI/apt.log" 2>&1 || return 1
   local package
