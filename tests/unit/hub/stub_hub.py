@@ -42,6 +42,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     hangs_up: bool = False
+    stalls: bool = False
 
 
 class StubHub:
@@ -57,6 +58,7 @@ class StubHub:
         self.knows_ranges = True
         self.known_tokens: set[str] = set()
         self._lock = threading.Lock()
+        self._stopped = threading.Event()
         self._servers = [_serve(self._answer_as_hub), _serve(self._answer_as_store)]
         scheme = "http"
         if tls is not None:
@@ -75,6 +77,7 @@ class StubHub:
         return self.repositories[model]
 
     def stop(self) -> None:
+        self._stopped.set()
         for server in self._servers:
             server.shutdown()
             server.server_close()
@@ -143,7 +146,9 @@ class StubHub:
             fault = faults.pop(0) if faults else None
         if fault is None:
             return False
-        if fault.hangs_up:
+        if fault.stalls:
+            self._stopped.wait()
+        if fault.hangs_up or fault.stalls:
             handler.close_connection = True
         else:
             self._send(handler, fault.status, fault.body, fault.headers)

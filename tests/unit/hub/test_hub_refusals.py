@@ -3,8 +3,11 @@
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
+import httpx
 import pytest
 
 from pmpctl.errors import (
@@ -104,6 +107,22 @@ def test_the_hub_is_asked_again_after_the_time_that_it_names(hub: StubHub, find:
     assert fourth - third >= 0.5
 
 
+def test_a_date_to_wait_for_is_understood(hub: StubHub, find: Find) -> None:
+    hub.faults = [Fault(429, {"Retry-After": format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=True)})]
+
+    with refused(HubRateLimited, "in 7"):
+        find(MODEL)
+    assert len(hub.asked) == 1
+
+
+@pytest.mark.parametrize("said", ["soon", "-1", "Wed, 99 Foo"])
+def test_a_time_to_wait_that_makes_no_sense_is_not_waited_for(hub: StubHub, find: Find, said: str) -> None:
+    hub.add(MODEL, one_file())
+    hub.faults = [Fault(503, {"Retry-After": said})]
+
+    assert find(MODEL).weights_bytes == 4096
+
+
 def test_a_hub_that_keeps_refusing_is_not_asked_for_ever(hub: StubHub, find: Find) -> None:
     hub.faults = [Fault(429, {"Retry-After": "0"})] * 9
 
@@ -179,6 +198,21 @@ def test_proxy_settings_that_cannot_be_used_are_refused_without_their_password(
     with pytest.raises(HubUnreachable, match="proxy settings") as caught:
         find(MODEL)
     assert "hunter2" not in f"{caught.value.message} {caught.value.cure}"
+
+
+def test_a_proxy_that_refuses_is_named_as_such(hub: StubHub, find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", hub.url)
+
+    with refused(HubUnreachable, "the proxy on the way to hub.invalid refuses", "HTTPS_PROXY"):
+        find(MODEL, HF_ENDPOINT="https://hub.invalid")
+
+
+def test_a_hub_that_never_answers_is_given_up(hub: StubHub, find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pmpctl.hub.client.TIMEOUT", httpx.Timeout(0.1))
+    hub.faults = [Fault(0, stalls=True)] * 4
+
+    with refused(HubUnreachable, f"{hub.host} does not answer in time"):
+        find(MODEL)
 
 
 def test_a_certificate_is_checked_and_one_of_a_company_can_be_named(find: Find, tmp_path: Path) -> None:
