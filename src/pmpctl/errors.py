@@ -184,6 +184,13 @@ class HubUnreachable(PmpctlError):
     exit_status = ExitStatus.NETWORK
 
 
+class CardUnknown(PmpctlError):
+    """No GPU card is known by that name, or none has that much memory."""
+
+    code = "card_unknown"
+    exit_status = ExitStatus.INVALID
+
+
 class TokenFileInvalid(PmpctlError):
     code = "token_file_invalid"
     exit_status = ExitStatus.INVALID
