@@ -114,7 +114,7 @@ def _prepare(runtime: Runtime, unit: Unit) -> Operation[None]:
     started = False
     for progress in runtime.prepare(unit):
         if not started:
-            yield PhaseStarted(phase, f"Preparing the {unit.role}'s image {unit.image}")
+            yield PhaseStarted(phase, f"Preparing the {unit.role}'s image")
             started = True
         yield PhaseProgress(phase, progress.message, progress.done, progress.total, progress.unit)
     if started:
