@@ -43,5 +43,10 @@ class Workspace:
         return self.state_dir / "cache"
 
     @property
+    def calibration_dir(self) -> Path:
+        """What each start measured: one JSON file for every model, card, engine and set of settings."""
+        return self.state_dir / "calibration"
+
+    @property
     def lock_file(self) -> Path:
         return self.state_dir / "lock"

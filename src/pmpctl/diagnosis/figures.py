@@ -33,6 +33,11 @@ class EngineFigures:
     """What was taken off the budget for them before; printed from vLLM 0.21 on."""
     estimated_max_model_len: int | None = None
 
+    @property
+    def kv_gib(self) -> float | None:
+        """The KV cache's memory, however it was come by."""
+        return self.reserved_kv_gib if self.available_kv_gib is None else self.available_kv_gib
+
 
 @dataclass(frozen=True, slots=True)
 class _Field:

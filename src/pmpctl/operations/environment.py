@@ -147,7 +147,7 @@ def gather(
         gpu_count=len(list_gpus()),
         gpu_methods=gpu_methods,
         python=Path(sys.executable),
-        engine_program=_engine_program(environment, file),
+        engine_program=engine_program(environment, file),
         gateway_image=image,
         gateway_build=build,
         hub_environment={name: value for name in HUB_SETTINGS if (value := environment.variables.get(name))},
@@ -162,7 +162,7 @@ def owner_of(workspace: Workspace) -> tuple[int, int]:
     return status.st_uid, status.st_gid
 
 
-def _engine_program(environment: Environment, file: ProfileFile) -> Path:
+def engine_program(environment: Environment, file: ProfileFile) -> Path:
     """Where the process runtime looks for vLLM: as told, else where scripts/start.sh installs it, else on the PATH."""
     told = environment.variables.get("PMPCTL_ENGINE_PROGRAM") or file.host.engine_program
     if told:
