@@ -3,6 +3,7 @@
 import json
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -20,7 +21,7 @@ device = "cpu"
 model = "acme/large"
 """
 
-NO_DOCKER = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
+NO_DOCKER: dict[str, Any] = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 
 
 @pytest.fixture
