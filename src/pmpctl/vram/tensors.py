@@ -18,6 +18,8 @@ class Tensor:
     """As the format writes it: BF16, F8_E4M3, I32."""
     shape: tuple[int, ...]
     size_bytes: int
+    copies: int = 1
+    """So many equal tensors, in whose names a number is written as `*`."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class TensorTable:
 
     @cached_property
     def total_bytes(self) -> int:
-        return sum(tensor.size_bytes for tensor in self.tensors)
+        return sum(tensor.size_bytes * tensor.copies for tensor in self.tensors)
 
 
 class HeaderInvalid(ValueError):
