@@ -184,6 +184,13 @@ class HubUnreachable(PmpctlError):
     exit_status = ExitStatus.NETWORK
 
 
+class DoesNotFit(PmpctlError):
+    """The model, with its settings, needs more memory than the card has."""
+
+    code = "does_not_fit"
+    exit_status = ExitStatus.DOES_NOT_FIT
+
+
 class CardUnknown(PmpctlError):
     """No GPU card is known by that name, or none has that much memory."""
 

@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "up": ("pmpctl.cli.up", "up"),
     "down": ("pmpctl.cli.up", "down"),
     "status": ("pmpctl.cli.status", "status"),
+    "vram-check": ("pmpctl.cli.vram", "vram_check"),
     "logs": ("pmpctl.cli.logs", "logs"),
     "profiles": ("pmpctl.cli.profiles", "app"),
     "render": ("pmpctl.cli.render", "app"),

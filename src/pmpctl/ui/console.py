@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeVar
 
-from pmpctl.errors import ExitStatus, Problem
+from pmpctl.errors import ExitStatus, PmpctlError, Problem
 from pmpctl.ui.failure import failure
 from pmpctl.ui.redact import Redactor
 from pmpctl.ui.terminal import Writer
@@ -50,14 +50,28 @@ class Ui:
                     return result
                 reporter.show(event)
 
-    def result(self, command: str, data: Any, human: Callable[[Writer], None] | str) -> None:
-        """The outcome of a command, once and last: words for people or the JSON envelope."""
+    def result(
+        self,
+        command: str,
+        data: Any,
+        human: Callable[[Writer], None] | str,
+        refusal: PmpctlError | None = None,
+    ) -> ExitStatus:
+        """The outcome of a command, once and last: words for people or the JSON envelope; returns the exit status.
+
+        `refusal` is what the outcome amounts to where it is a bad one: its problems stand beside the data.
+        """
+        status = refusal.exit_status if refusal else ExitStatus.DONE
+        problems = refusal.problems if refusal else ()
         if self.json_output:
-            self._json(_envelope(command, ExitStatus.DONE, data, ()))
-        elif isinstance(human, str):
+            self._json(_envelope(command, status, data, problems))
+            return status
+        if isinstance(human, str):
             self.out.line(human)
         else:
             human(self.out)
+        self._problems(problems)
+        return status
 
     def item(
         self, event: str, data: dict[str, Any], human: str, stream: Literal["stdout", "stderr"] = "stdout"
@@ -92,13 +106,16 @@ class Ui:
         if self.json_output:
             self._json(_envelope(command, outcome.exit_status, None, outcome.problems))
             return outcome.exit_status
-        for problem in outcome.problems:
+        self._problems(outcome.problems)
+        return outcome.exit_status
+
+    def _problems(self, problems: Sequence[Problem]) -> None:
+        for problem in problems:
             self.err.labelled("error", problem.message, "error")
             for detail in problem.details:
                 for line in detail.splitlines() or [""]:
                     self.err.line(f"  {line}")
             self.err.labelled("cure", problem.cure, "cure")
-        return outcome.exit_status
 
     def _reporter(self) -> "Reporter":
         from pmpctl.ui.progress import JsonReporter, PlainReporter

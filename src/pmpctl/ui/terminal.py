@@ -9,7 +9,20 @@ from typing import TextIO
 from pmpctl.ui.redact import Redactor
 from pmpctl.ui.text import table
 
-_STYLES = {"error": "1;31", "warning": "33", "cure": "36", "good": "32", "heading": "1", "faint": "2"}
+_STYLES = {
+    "error": "1;31",
+    "warning": "33",
+    "cure": "36",
+    "good": "32",
+    "heading": "1",
+    "faint": "2",
+    "blue": "34",
+    "magenta": "35",
+    "cyan": "36",
+    "yellow": "33",
+    "green": "32",
+    "red": "31",
+}
 # Text from engines and the network must not move the cursor, retitle the window or write to the clipboard.
 _CONTROL = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # control sequences, such as colours and cursor moves
@@ -27,16 +40,30 @@ class Writer:
         self.color = self.is_terminal and not os.environ.get("NO_COLOR") if color is None else color
         self._redactor = redactor
 
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal; None where there is none."""
+        return shutil.get_terminal_size().columns if self.is_terminal else None
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether block characters can be shown: on a terminal whose encoding has them."""
+        return self.is_terminal and (getattr(self.stream, "encoding", None) or "").lower().startswith("utf")
+
     def clean(self, text: str) -> str:
         # In this order: a colour in the middle of a secret must not hide it.
         return self._redactor.text(text if text.isprintable() else _CONTROL.sub("", text))
 
     def line(self, text: str = "", style: str | None = None) -> None:
-        """One line, or several; `style` is error, warning, cure, good, heading or faint."""
-        text = self.clean(text)
-        if style and self.color:
-            text = f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
-        self.raw(text)
+        """One line, or several, in a style or plain."""
+        self.pieces([(text, style)])
+
+    def pieces(self, pieces: Sequence[tuple[str, str | None]]) -> None:
+        """One line of pieces, each with a style of its own."""
+        self.raw("".join(self._styled(self.clean(text), style) for text, style in pieces))
+
+    def _styled(self, text: str, style: str | None) -> str:
+        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if style and self.color else text
 
     def labelled(self, label: str, text: str, style: str) -> None:
         """`label: text` with the label alone in colour."""
@@ -44,9 +71,8 @@ class Writer:
         self.raw(f"{label} {self.clean(text)}")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        width = shutil.get_terminal_size().columns if self.is_terminal else None
         cells = [[self.clean(str(cell)) for cell in row] for row in rows]
-        header, *lines = table(columns, cells, width)
+        header, *lines = table(columns, cells, self.width)
         self.line(header, "heading")
         for text in lines:
             self.line(text)
