@@ -12,6 +12,7 @@ from pmpctl.hub.kept import KeptFacts
 from pmpctl.hub.settings import HubSettings, read_settings
 from pmpctl.planning.context import is_local
 from pmpctl.vram.facts import ModelFacts
+from pmpctl.vram.shipped import shipped_facts
 from pmpctl.workspace import Workspace
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -37,6 +38,9 @@ def find_facts(
     if is_local(model):
         return _of_folder(model, profile_folder)
     revision = revision or DEFAULT_REVISION
+    shipped = shipped_facts(model)
+    if shipped is not None and revision in {DEFAULT_REVISION, shipped.revision}:
+        return shipped
     settings = read_settings(environment, workspace, offline=offline)
     kept = KeptFacts(workspace.cache_dir / "facts")
 
@@ -51,6 +55,8 @@ def find_facts(
         return known
 
     second_best = downloaded or kept.load(model, kept.commit(model, revision, fresh=False))
+    if second_best is None and shipped is not None:
+        second_best = _noted(shipped, f"nothing is known of its revision {revision!r}: these facts are of another")
     if settings.offline_because:
         if second_best is None:
             raise _not_cached(model, settings.offline_because)

@@ -21,12 +21,37 @@ from tests.unit.hub.conftest import Find
 from tests.unit.hub.stub_hub import StubHub
 
 MODEL = "owner/model"
+SHIPPED = "Qwen/Qwen2.5-32B-Instruct-AWQ"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 4976698672\n"
 
 
 @pytest.fixture
 def models_dir(tmp_path: Path) -> Path:
     return tmp_path / "models"
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("revision", [None, "main"])
+def test_a_model_that_the_package_knows_needs_nothing_else(find: Find, revision: str | None) -> None:
+    facts = find(SHIPPED, revision)
+
+    assert facts.config["model_type"] == "qwen2"
+    assert facts.tensors is not None
+    assert facts.weights_bytes == facts.tensors.total_bytes > 19e9
+
+
+def test_another_revision_of_a_shipped_model_is_looked_up(hub: StubHub, find: Find) -> None:
+    hub.add(SHIPPED, one_file())
+
+    assert find(SHIPPED, COMMIT).weights_bytes == 4096
+
+
+@pytest.mark.usefixtures("no_network")
+def test_offline_the_facts_of_another_revision_serve_and_that_is_said(find: Find) -> None:
+    facts = find(SHIPPED, COMMIT, offline=True)
+
+    assert facts.config["model_type"] == "qwen2"
+    assert facts.notes == (f"nothing is known of its revision '{COMMIT}': these facts are of another",)
 
 
 @pytest.mark.usefixtures("no_network")
