@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
 
 from pmpctl.errors import DoesNotFit, PmpctlError, Problem
 from pmpctl.operations.environment import Environment
 from pmpctl.operations.fit_inputs import FitInputs, FitOptions, gather_inputs
+from pmpctl.operations.fit_lines import Line, lines_of
 from pmpctl.profiles.model import Profile, ProfileFile
 from pmpctl.vram.advice import Change, advise
 from pmpctl.vram.cards import Card
@@ -19,19 +19,6 @@ from pmpctl.vram.shares import Evidence, Measured, Residual
 
 ROUNDS_TO_FIT = 8
 """A longer context may itself take memory on old engines, so what fits is looked for again."""
-
-LineKind = Literal["card", "budget", "share", "outside", "available", "needed", "left"]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One row of the table, in its order."""
-
-    kind: LineKind
-    name: str
-    gib: float
-    formula: str
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +36,16 @@ class Concurrency:
     tokens: int
     requests: float | None
     """None where there is no bound: a model that caches nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByFormulas:
+    """What would be said if no start had been measured."""
+
+    weights_gib: float
+    kv_available_gib: float
+    verdict: Verdict
+    safe_context: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +71,7 @@ class Assessment:
     band_gib: float
     basis: Basis
     evidence: str
+    by_formulas: ByFormulas
     lines: tuple[Line, ...]
     budget_gib: float
     kv_available_gib: float
@@ -191,7 +189,7 @@ def _taught(inputs: FitInputs) -> Residual | None:
 
 
 def _assessed(inputs: FitInputs, options: FitOptions) -> Assessment:
-    found = _judge(inputs)
+    found, alone = _judge(inputs), _estimate(inputs, None)
     changes = advise(inputs.architecture, found, partial(_judge_under, inputs, _taught(inputs)))
     return Assessment(
         profile=inputs.profile.name,
@@ -212,7 +210,8 @@ def _assessed(inputs: FitInputs, options: FitOptions) -> Assessment:
         band_gib=found.band_gib,
         basis=found.basis,
         evidence=found.evidence,
-        lines=tuple(_lines(inputs, found)),
+        by_formulas=ByFormulas(_weights_gib(alone), alone.kv_available_gib, alone.verdict, alone.safe_context),
+        lines=tuple(lines_of(inputs, found)),
         budget_gib=found.budget_gib,
         kv_available_gib=found.kv_available_gib,
         kv_needed_gib=found.kv_needed_gib,
@@ -225,35 +224,8 @@ def _assessed(inputs: FitInputs, options: FitOptions) -> Assessment:
     )
 
 
-def _lines(inputs: FitInputs, found: Estimate) -> Iterator[Line]:
-    settings, layout = found.settings, found.layout
-    yield Line("card", "usable memory", found.card.total_gib, found.card.name, inputs.chosen.why)
-    if settings.kv_cache_memory_bytes is None:
-        share = f"{settings.gpu_memory_utilization:g} x {found.card.total_gib:.2f} GiB"
-        yield Line("budget", "budget", found.budget_gib, share, "vLLM: request_memory")
-        available = "budget less the rows above"
-    else:
-        available = f"kv_cache_memory_bytes = {settings.kv_cache_memory_bytes}"
-    for row in found.rows:
-        kind: LineKind = "share" if row.in_budget else "outside"
-        yield Line(kind, row.name, row.gib, row.formula, row.source)
-    if found.basis is Basis.MEASURED and settings.kv_cache_memory_bytes is None:
-        available = "measured"
-    source = found.evidence or "vLLM: determine_available_memory"
-    yield Line("available", "KV cache available", found.kv_available_gib, available, source)
-    tokens = settings.max_model_len
-    need = (
-        f"{layout.blocks_of_request(tokens):,} + 1 blocks of {layout.bytes_per_block:,} B for a request of "
-        f"{tokens:,} tokens; {layout.bytes_per_token:,} B for each token"
-    )
-    yield Line("needed", "KV cache needed", found.kv_needed_gib, need, "vLLM: get_kv_cache_groups and its spec classes")
-    yield Line(
-        "left",
-        "left" if found.margin_gib >= 0 else "missing",
-        abs(found.margin_gib),
-        f"at the tightest of the checks; the figures may be {found.band_gib:.2f} GiB off",
-        "docs/vram.md",
-    )
+def _weights_gib(found: Estimate) -> float:
+    return next(row.gib for row in found.rows if row.name == "weights")
 
 
 def _concurrency(found: Estimate) -> Iterator[Concurrency]:

@@ -1,21 +1,18 @@
 """What a fit is computed from: a profile with its what-ifs, the model's facts, a card, and what is free on it."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import psutil
 from pydantic import ValidationError
 
-from pmpctl.errors import CardUnknown, UsageError
-from pmpctl.host.gpus import Gpu, list_gpus
+from pmpctl.errors import UsageError
 from pmpctl.hub.facts import find_facts
 from pmpctl.operations.calibration import Calibration, read_calibration
 from pmpctl.operations.environment import Environment, default_profile
+from pmpctl.operations.fit_card import ChosenCard, choose_card
 from pmpctl.planning.images import VLLM_RELEASE, engine_image, vllm_version
 from pmpctl.profiles.model import HostSettings, Profile, ProfileFile
 from pmpctl.vram.architecture import read_architecture
-from pmpctl.vram.cards import BYTES_PER_GIB, Card, card_of_host, card_of_size, named_card
 from pmpctl.vram.facts import ModelFacts
 from pmpctl.vram.layers import Architecture
 from pmpctl.vram.settings import EngineSettings
@@ -68,16 +65,6 @@ class FitOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class ChosenCard:
-    """A card, why it is this one, and what is free on it where somebody could be asked."""
-
-    card: Card
-    why: str
-    free_gib: float | None = None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class FitInputs:
     profile: Profile
     profile_why: str
@@ -107,7 +94,7 @@ def gather_inputs(
     """Asks the network only for models that neither the package nor this machine knows."""
     profile_name, why = (profile_name, "") if profile_name else pick_profile(environment, file, options)
     profile = with_what_ifs(file.profile(profile_name), options)
-    chosen = choose_card(profile, file.host, options)
+    chosen = choose_card(profile, file.host, gpu=options.gpu, budget_gib=options.budget_gib)
     facts = find_facts(
         profile.model,
         revision=profile.revision,
@@ -147,55 +134,6 @@ def with_what_ifs(profile: Profile, options: FitOptions) -> Profile:
             f"{key} = {changes.get(key)!r} is not possible: {first['msg'][:1].lower()}{first['msg'][1:]}",
             cure="Give a value that the profile itself could have; docs/profiles.md has the rules.",
         ) from error
-
-
-def choose_card(profile: Profile, host: HostSettings, options: FitOptions) -> ChosenCard:
-    """The card that was asked for, else this host's, else the budget of [host]; on the CPU the host's memory."""
-    if options.gpu is not None and options.budget_gib is not None:
-        raise UsageError("--gpu and --budget-gib name two cards", cure="Give one of them.")
-    if profile.device == "cpu":
-        return _host_memory()
-    if options.gpu is not None:
-        return ChosenCard(named_card(options.gpu), f"--gpu {options.gpu}")
-    if options.budget_gib is not None:
-        return ChosenCard(card_of_size(options.budget_gib), f"--budget-gib {options.budget_gib:g}")
-    if gpus := _engine_gpus(host, list_gpus(), profile.tensor_parallel_size):
-        return _of_host(gpus)
-    if host.vram_budget_gib is not None:
-        return ChosenCard(card_of_size(host.vram_budget_gib), "vram_budget_gib of [host]; this host has no GPU")
-    raise CardUnknown(
-        "this host has no GPU, and nothing says for which card to check",
-        cure="Name a card with --gpu A30, or its memory with --budget-gib 24 or `vram_budget_gib` of [host].",
-    )
-
-
-def _host_memory() -> ChosenCard:
-    memory = psutil.virtual_memory()
-    card = Card("this host's memory", memory.total / BYTES_PER_GIB, (0, 0))
-    return ChosenCard(card, "the profile runs on the CPU", memory.available / BYTES_PER_GIB)
-
-
-def _engine_gpus(host: HostSettings, gpus: Sequence[Gpu], count: int) -> Sequence[Gpu]:
-    if host.gpus != "all":
-        gpus = [gpu for gpu in gpus if gpu.index in host.gpus or gpu.uuid in host.gpus]
-    return gpus[:count]
-
-
-def _of_host(gpus: Sequence[Gpu]) -> ChosenCard:
-    """The smallest decides. What a vLLM engine holds counts as free: the next engine starts when that one has ended."""
-    smallest = min(gpus, key=lambda gpu: gpu.total_bytes)
-    card = card_of_host(smallest.name, smallest.total_bytes)
-    busiest = min(gpus, key=lambda gpu: gpu.free_bytes + gpu.held_by_engines_bytes)
-    held = busiest.held_by_engines_bytes / BYTES_PER_GIB
-    free = min(busiest.free_bytes / BYTES_PER_GIB + held, card.total_gib)
-    notes = [
-        f"{holder} holds {holder.used_bytes / BYTES_PER_GIB:.2f} GiB of {busiest.name}." for holder in busiest.others
-    ]
-    if held:
-        notes.append(
-            f"A vLLM engine holds {held:.2f} GiB of {busiest.name}; counted as free: it ends before another starts."
-        )
-    return ChosenCard(card, "the GPU of this host", free, tuple(notes))
 
 
 def engine_settings(profile: Profile, host: HostSettings, architecture: Architecture) -> EngineSettings:

@@ -8,7 +8,8 @@ from pmpctl.ui.text import table
 from pmpctl.ui.vram_bar import FREE, KV_CACHE, LOOKS, MISSING, Look, bar_of, cells
 
 if TYPE_CHECKING:
-    from pmpctl.operations.fit import Assessment, Fitted, Line, NotAssessed
+    from pmpctl.operations.fit import Assessment, Fitted, NotAssessed
+    from pmpctl.operations.fit_lines import Line
     from pmpctl.profiles.model import Profile
     from pmpctl.ui.terminal import Writer
     from pmpctl.vram.settings import EngineSettings
@@ -149,7 +150,14 @@ def _facts(found: "Assessment") -> Iterator[tuple[str, str]]:
         for each in found.concurrency
     ]
     yield "at once", f"{', '.join(at_once)} tokens"
-    yield "figures", f"{found.basis}{f' by {found.evidence}' if found.evidence else ', by formulas alone'}"
+    yield "figures", f"{found.basis} by {found.evidence or 'formulas alone'}"
+    if found.evidence:
+        alone = found.by_formulas
+        yield (
+            "formulas",
+            f"alone: weights {alone.weights_gib:.2f} GiB, KV cache available {alone.kv_available_gib:.2f} GiB, "
+            f"{alone.safe_context:,} tokens for sure; {alone.verdict}",
+        )
     yield "model facts", found.facts_source
 
 
