@@ -11,6 +11,7 @@ STUB_CRASH_AFTER_SECONDS   exit with code 1 this long after listening
 STUB_WRONG_MODEL           serve this model under this name, whatever the arguments say
 STUB_WORD_SECONDS          pause between two words of an answer
 STUB_CHILDREN              have this many child processes, as vLLM has its engine core and workers
+STUB_AVAILABLE_KV_GIB      print what vLLM prints on a GPU: 18.14 GiB of weights, and so much left for the KV cache
 """
 
 import argparse
@@ -172,7 +173,12 @@ def start_up() -> None:
     if os.environ.get("STUB_NEVER_READY"):
         signal.pause()
     log("Loading weights took 0.01 seconds")
-    log("CPU KV cache size: 4,096 tokens")
+    if available_gib := os.environ.get("STUB_AVAILABLE_KV_GIB"):
+        log("Model loading took 18.14 GiB memory and 0.010000 seconds")
+        log(f"Available KV cache memory: {available_gib} GiB")
+        log("GPU KV cache size: 4,096 tokens, Maximum concurrency for 4,096 tokens per request: 1.00x")
+    else:
+        log("CPU KV cache size: 4,096 tokens")
     log("init engine (profile, create kv cache, warmup model) took 0.01 s")
 
 

@@ -13,21 +13,23 @@ def up(
     ctx: typer.Context,
     profile: MaybeProfile = None,
     dry_run: DryRun = False,
-    force: Annotated[bool, typer.Option("--force", help="Recreate both even if nothing changed.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Recreate both even if nothing changed.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Start although the model does not fit the GPU.")] = False,
 ) -> None:
     """Start engine and gateway for a profile, and wait until the model answers.
 
-    Does nothing if the same plan runs already; recreates only what changed.
+    Does nothing if the same plan runs already; recreates only what changed. Refuses what does not fit the GPU.
     """
     from pmpctl.operations import up as up_operation
     from pmpctl.ui import views
 
     options: Globals = ctx.obj
     if dry_run:
-        plan = options.ui.run(up_operation.plan_up(options.environment, profile))
-        options.ui.result("up", {"dry_run": True, "hash": plan.hash, "plan": plan}, partial(views.plan_view, plan=plan))
-        return
-    result = options.ui.run(up_operation.up(options.environment, profile, force=force))
+        planned = options.ui.run(up_operation.plan_up(options.environment, profile))
+        data = {"dry_run": True, "hash": planned.plan.hash, "plan": planned.plan, "fit": planned.fit}
+        refusal = None if force else planned.fit.refusal
+        raise typer.Exit(options.ui.result("up", data, partial(views.planned_view, planned=planned), refusal))
+    result = options.ui.run(up_operation.up(options.environment, profile, restart=restart, force=force))
     options.ui.result("up", result, partial(views.up_view, result=result))
 
 

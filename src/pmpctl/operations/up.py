@@ -1,4 +1,4 @@
-"""`up`: check, prepare, start what differs from the plan, wait until it answers."""
+"""`up`: see that it fits, check, prepare, start what differs from the plan, wait until it answers."""
 
 import time
 from collections.abc import Sequence
@@ -14,6 +14,8 @@ from pmpctl.operations.environment import (
     prepare_state_folder,
 )
 from pmpctl.operations.events import Notice, Operation, PhaseFinished, PhaseProgress, PhaseStarted
+from pmpctl.operations.fit_check import FitOutcome, find_fit, require_fit
+from pmpctl.operations.learning import learn
 from pmpctl.operations.locking import locked
 from pmpctl.operations.readiness import wait_for_engine, wait_for_gateway
 from pmpctl.planning.plan import Plan, Role, Unit
@@ -36,31 +38,44 @@ class UpResult:
     seconds: float
 
 
-def plan_up(environment: Environment, profile_name: str | None) -> Operation[Plan]:
-    """What `up` would run; nothing is touched."""
-    _, _, plan = yield from _plan(environment, profile_name)
-    return plan
+@dataclass(frozen=True, slots=True)
+class PlannedUp:
+    plan: Plan
+    fit: FitOutcome
 
 
-def up(environment: Environment, profile_name: str | None, *, force: bool = False) -> Operation[UpResult]:
+def plan_up(environment: Environment, profile_name: str | None) -> Operation[PlannedUp]:
+    """What `up` would run, and whether it fits; nothing is touched."""
+    file, _, plan = yield from _plan(environment, profile_name)
+    return PlannedUp(plan, find_fit(environment, file, plan.profile, offline=True))
+
+
+def up(
+    environment: Environment, profile_name: str | None, *, restart: bool = False, force: bool = False
+) -> Operation[UpResult]:
     """Bring the profile up; called again it finishes what is missing and leaves alone what already is as planned.
 
-    `force` recreates both units even so.
+    `restart` recreates both units even so; `force` starts what does not fit.
     """
     began = time.monotonic()
     file, runtime, plan = yield from _plan(environment, profile_name)
     workspace = environment.workspace
+    engines = [state for state in runtime.units() if state.role == "engine"]
+    if _change(plan.engine, next(iter(engines), None), restart) != "kept":
+        yield from require_fit(environment, file, plan.profile, force=force)
     prepare_state_folder(workspace)
     with locked(workspace, f"up {plan.profile}"):
         prepare_folders(environment, file, plan)
         states = {state.role: state for state in runtime.units()}
-        changes = {unit.role: _change(unit, states.get(unit.role), force) for unit in plan.units}
+        changes = {unit.role: _change(unit, states.get(unit.role), restart) for unit in plan.units}
         to_start = [unit for unit in plan.units if changes[unit.role] != "kept"]
         yield from _check(runtime, to_start)
         for unit in to_start:
             yield from _prepare(runtime, unit)
         engine = yield from _start(runtime, plan.engine, states.get("engine"), changes["engine"])
         yield from wait_for_engine(runtime, plan, engine, workspace.root / file.host.models_dir)
+        if changes["engine"] != "kept":
+            yield from learn(environment, file, runtime, plan, engine)
         gateway = yield from _start(runtime, plan.gateway, states.get("gateway"), changes["gateway"])
         status = yield from wait_for_gateway(runtime, workspace, plan, gateway)
     return UpResult(
@@ -91,10 +106,10 @@ def _plan(environment: Environment, profile_name: str | None) -> Operation[tuple
     return file, runtime, plan
 
 
-def _change(unit: Unit, state: UnitState | None, force: bool) -> Change:
+def _change(unit: Unit, state: UnitState | None, restart: bool) -> Change:
     if state is None:
         return "started"
-    return "kept" if state.alive and state.plan_hash == unit.hash and not force else "replaced"
+    return "kept" if state.alive and state.plan_hash == unit.hash and not restart else "replaced"
 
 
 def _check(runtime: Runtime, units: Sequence[Unit]) -> Operation[None]:

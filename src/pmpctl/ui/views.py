@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     # To show one result, the verbs that make the others need not be loaded.
     from pmpctl.operations.down import DownResult
     from pmpctl.operations.status import StatusResult, UnitReport
-    from pmpctl.operations.up import UpResult
-    from pmpctl.planning.plan import Mount, Plan, Unit
+    from pmpctl.operations.up import PlannedUp, UpResult
+    from pmpctl.planning.plan import Mount, Unit
     from pmpctl.ui.terminal import Writer
 
 
@@ -39,8 +39,10 @@ def _curl(result: UpResult) -> str:
     return f"curl {url}{auth} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
 
 
-def plan_view(writer: Writer, plan: Plan) -> None:
+def planned_view(writer: Writer, planned: PlannedUp) -> None:
+    plan = planned.plan
     writer.line(f"plan {plan.hash} for profile {plan.profile} on {plan.runtime}")
+    writer.line(f"fit  {planned.fit}")
     for unit in plan.units:
         writer.line("")
         writer.line(f"{unit.role}  {unit.name}  ({unit.hash})")

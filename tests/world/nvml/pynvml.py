@@ -1,0 +1,56 @@
+"""A stand-in for the driver's library, on PYTHONPATH of a command: one idle card, as STAND_IN_GPU says.
+
+STAND_IN_GPU is `NAME:MIB`, such as `NVIDIA A30:24576`; without it there is no driver.
+"""
+
+import os
+from dataclasses import dataclass
+
+
+class NVMLError(Exception):
+    pass
+
+
+@dataclass
+class Memory:
+    total: int
+    free: int
+
+
+def _card() -> tuple[str, int]:
+    name, _, mebibytes = os.environ["STAND_IN_GPU"].partition(":")
+    return name, int(mebibytes) << 20
+
+
+def nvmlInit() -> None:  # noqa: N802 - the names are the driver's
+    if "STAND_IN_GPU" not in os.environ:
+        raise NVMLError("Driver Not Loaded")
+
+
+def nvmlShutdown() -> None:  # noqa: N802
+    pass
+
+
+def nvmlDeviceGetCount() -> int:  # noqa: N802
+    return 1
+
+
+def nvmlDeviceGetHandleByIndex(index: int) -> int:  # noqa: N802
+    return index
+
+
+def nvmlDeviceGetMemoryInfo(handle: int) -> Memory:  # noqa: N802
+    total = _card()[1]
+    return Memory(total, total - (512 << 20))
+
+
+def nvmlDeviceGetUUID(handle: int) -> str:  # noqa: N802
+    return "GPU-dddddddd-dddd-dddd-dddd-dddddddddddd"
+
+
+def nvmlDeviceGetName(handle: int) -> str:  # noqa: N802
+    return _card()[0]
+
+
+def nvmlDeviceGetComputeRunningProcesses(handle: int) -> list[object]:  # noqa: N802
+    return []
