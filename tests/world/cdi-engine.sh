@@ -40,7 +40,8 @@ start_engine() {
   ip link show "$BRIDGE" >/dev/null 2>&1 || ip link add "$BRIDGE" type bridge
   ip address replace 10.231.0.1/24 dev "$BRIDGE"
   ip link set "$BRIDGE" up
-  rm -f "$CDI/docker.sock" "$CDI/docker.pid"
+  forget_dead_engine "$CDI/docker.pid" "$CDI/exec"
+  rm -f "$CDI/docker.sock"
   PATH="$CDI/root/usr/sbin:$CDI/root/usr/bin:$PATH" detached "$CDI/dockerd.log" "$CDI/root/usr/sbin/dockerd" \
     --host "$CDI_ENGINE" --data-root "$CDI/data" --exec-root "$CDI/exec" --pidfile "$CDI/docker.pid" \
     --bridge "$BRIDGE" --default-address-pool base=10.232.0.0/16,size=24 --cdi-spec-dir "$CDI/specs"

@@ -16,10 +16,7 @@ if engine_answers "$ENGINE"; then
 fi
 command -v dockerd >/dev/null || die "there is no dockerd: apt-get install docker.io iptables"
 
-# Left by a killed engine, they would make the new one believe that the old one lives whenever its pid is in use again.
-for pid_file in /var/run/docker.pid /var/run/docker/containerd/containerd.pid; do
-  [[ -f "$pid_file" ]] && ! grep -qE 'dockerd|containerd' "/proc/$(<"$pid_file")/comm" 2>/dev/null && rm -f "$pid_file"
-done
+forget_dead_engine /var/run/docker.pid /var/run/docker
 rm -f /var/run/docker.sock
 
 PATH="$WORLD/gpu:$PATH" detached "$WORLD/dockerd.log" dockerd --add-runtime "nvidia=$WORLD/gpu/nvidia-container-runtime"

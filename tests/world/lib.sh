@@ -46,6 +46,15 @@ detached() {
 # engine_answers HOST: whether a Docker engine answers there.
 engine_answers() { docker --host "$1" version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
+# forget_dead_engine PID_FILE EXEC_ROOT: what a killed engine left behind would make a new one take whatever process now has
+# its pid, or its containerd's, for it.
+forget_dead_engine() {
+  local containerd_pid_file="$2/containerd/containerd.pid"
+  rm -f "$1"
+  [[ -f "$containerd_pid_file" ]] || return 0
+  grep -qF "$2/containerd" "/proc/$(<"$containerd_pid_file")/cmdline" 2>/dev/null || rm -f "$containerd_pid_file"
+}
+
 # image_is_current IMAGE FINGERPRINT: whether the image exists and was built from these inputs.
 image_is_current() {
   [[ "$(docker image inspect --format '{{index .Config.Labels "io.pmpctl.test.fingerprint"}}' "$1" 2>/dev/null)" == "$2" ]]
