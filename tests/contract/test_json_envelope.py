@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from pmpctl.errors import DockerNotAvailable, ExitStatus, Problem, ProfileFileInvalid
+from pmpctl.errors import DockerNotAvailable, DoesNotFit, ExitStatus, Problem, ProfileFileInvalid
 from pmpctl.ui.console import Ui
 
 ENVELOPE = {
@@ -78,6 +78,22 @@ def test_success_is_one_line_with_data_and_no_errors() -> None:
         "exit_status": 0,
         "data": {"profile": "demo"},
         "errors": [],
+    }
+
+
+def test_an_outcome_that_is_a_refusal_has_its_data_and_the_error_and_names_the_exit_status() -> None:
+    out = StringIO()
+    refusal = DoesNotFit("too large", cure="Take less.")
+
+    assert Ui(json_output=True, stdout=out).result("vram-check", {"missing_gib": 1}, "not shown", refusal) == 3
+
+    assert the_only_line(out) == {
+        "schema": 1,
+        "command": "vram-check",
+        "ok": False,
+        "exit_status": 3,
+        "data": {"missing_gib": 1},
+        "errors": [{"code": "does_not_fit", "message": "too large", "cure": "Take less.", "details": []}],
     }
 
 

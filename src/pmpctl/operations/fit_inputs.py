@@ -81,7 +81,7 @@ class FitInputs:
 def pick_profile(environment: Environment, file: ProfileFile, options: FitOptions) -> tuple[str, str]:
     """The profile that is meant when none is named, and why; asked about a card, one that runs on a card."""
     on_gpu = [name for name, profile in file.profiles.items() if profile.device == "cuda"]
-    if (options.gpu or options.budget_gib) and on_gpu and "MODEL_PROFILE" not in environment.variables:
+    if (options.gpu or options.budget_gib) and on_gpu and not environment.variables.get("MODEL_PROFILE"):
         if file.default in on_gpu:
             return file.default, "it is the default of the profile file"
         return on_gpu[0], "it is the first of the profile file that runs on a GPU"
