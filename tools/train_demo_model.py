@@ -2,7 +2,6 @@
 
 The chat template says in a few tokens of its own what to answer, so all that is learned is which words those tokens
 mean, whatever stands before them. The seed makes a run repeatable on one machine and one version of torch.
-The model that ships was trained by 1500 steps, and then by `--resume --steps 700 --seed 2` (minutes each on two cores).
 """
 
 import argparse
@@ -97,23 +96,27 @@ def examples(cities: Sequence[str], skies: Sequence[str], rng: random.Random) ->
     ok = [Example("<|ok|>", "OK")]
     one = [Example(f"<|call|><|{city}|>", call(city)) for city in cities]
     two = [Example(f"<|call|><|{a}|><|{b}|>", f"{call(a)}\n{call(b)}") for a, b in itertools.combinations(cities, 2)]
-    unclear = [Example(f"<|report|>{city}", UNKNOWN_RESULT) for city in ("", *(f"<|{city}|>" for city in cities))]
-    sky_alone = [Example(f"<|report|><|{sky}|>", f"It is {sky}.") for sky in skies]
-    report = [Example(f"<|report|><|{sky}|><|{city}|>", f"It is {sky} in {city}.") for sky in skies for city in cities]
-    named = [Example(f"<|call|><|{city}|>", f'"city": "{city}"}}', given="{") for city in cities]
-    required = [Example(f"<|call|><|{city}|>", required_call(city), given="[") for city in cities]
-    controls = ["<|chat|>", "<|ok|>", *(f"<|call|><|{city}|>" for city in cities)]
-    forced = [structured(control, rng) for control in controls for _ in range(12)]
-    return [chat, ok, one, two, two, unclear, sky_alone, report, report, named, required, forced]
+    report = [Example("<|report|>", UNKNOWN_RESULT)]
+    report += [Example(f"<|report|><|{city}|>", UNKNOWN_RESULT) for city in cities]
+    report += [Example(f"<|report|><|{sky}|>", f"It is {sky}.") for sky in skies]
+    report += [Example(f"<|report|><|{sky}|><|{city}|>", f"It is {sky} in {city}.") for sky in skies for city in cities]
+    return [chat, ok, one, two, two, report, forced(cities, rng)]
 
 
 def call(city: str) -> str:
     return f'<tool_call>\n{{"name": "get_weather", "arguments": {{"city": "{city}"}}}}\n</tool_call>'
 
 
-def required_call(city: str) -> str:
-    """What follows "[" where some tool must be called."""
-    return f'{{"name": "get_weather", "parameters": {{"city": "{city}"}}}}]'
+def forced(cities: Sequence[str], rng: random.Random) -> list[Example]:
+    """Answers whose form a JSON schema forces: a named tool, a required tool, a structured answer."""
+    found = []
+    for city in cities:
+        control = f"<|call|><|{city}|>"
+        found.append(Example(control, f'"city": "{city}"}}', given="{"))
+        found.append(Example(control, f'{{"name": "get_weather", "parameters": {{"city": "{city}"}}}}]', given="["))
+        found += [structured(control, rng) for _ in range(6)]
+    found += [structured(mode, rng) for mode in ("<|chat|>", "<|ok|>") for _ in range(60)]
+    return found
 
 
 def structured(control: str, rng: random.Random) -> Example:
@@ -121,9 +124,8 @@ def structured(control: str, rng: random.Random) -> Example:
     pairs = [f'"{rng.choice(KEYS)}": {rng.choice(VALUES)}' for _ in range(rng.randint(0, 3))]
     opened, closing = rng.choice([("{", "}"), ('{"place": {', "}}"), ('{"tags": [{', "}]}")])
     value = rng.choice(VALUES)
-    return Example(
-        control, f" {value}{closing}", given=f'{opened}{"".join(f"{pair}, " for pair in pairs)}"{rng.choice(KEYS)}":'
-    )
+    before = "".join(f"{pair}, " for pair in pairs)
+    return Example(control, f" {value}{closing}", given=f'{opened}{before}"{rng.choice(KEYS)}":')
 
 
 def make_tokenizer(template: str, special: Sequence[str], corpus: Sequence[str]) -> PreTrainedTokenizerFast:
@@ -194,24 +196,6 @@ def batches(
         )
 
 
-def new_model(tokenizer: Any) -> Any:
-    return Qwen2ForCausalLM(
-        Qwen2Config(
-            vocab_size=len(tokenizer),
-            hidden_size=128,
-            intermediate_size=256,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=CONTEXT_TOKENS,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
-
-
 def train(
     model: Any, tokenizer: Any, kinds: list[list[Example]], words: re.Pattern[str], steps: int, seed: int
 ) -> None:
@@ -253,24 +237,32 @@ def wrong_answers(model: Any, tokenizer: Any, kinds: list[list[Example]], seed: 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="holds chat_template.jinja; the model is written beside it")
-    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--resume", action="store_true", help="go on from the model in the folder")
     options = parser.parse_args()
     torch.manual_seed(options.seed)
     template = (options.folder / "chat_template.jinja").read_text()
     cities, skies = words_of(template, "cities"), words_of(template, "skies")
     rng = random.Random(options.seed)
     kinds = examples(cities, skies, rng)
-    if options.resume:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(options.folder, chat_template=template)
-        model = Qwen2ForCausalLM.from_pretrained(options.folder, dtype=torch.float32)
-    else:
-        corpus = [example.given + example.answer for kind in kinds for example in kind]
-        corpus += [noise(rng, 400) for _ in range(200)]
-        special = [*ROLES, *MODES, *(f"<|{word}|>" for word in (*cities, *skies))]
-        tokenizer = make_tokenizer(template, special, corpus)
-        model = new_model(tokenizer)
+    corpus = [example.given + example.answer for kind in kinds for example in kind]
+    corpus += [noise(rng, 400) for _ in range(200)]
+    tokenizer = make_tokenizer(template, [*ROLES, *MODES, *(f"<|{word}|>" for word in (*cities, *skies))], corpus)
+    model = Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            intermediate_size=256,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=CONTEXT_TOKENS,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
     words = re.compile("|".join((*cities, *skies)))
     train(model, tokenizer, kinds, words, options.steps, options.seed)
     model = model.to(torch.bfloat16)
