@@ -21,6 +21,9 @@ ROUNDS_TO_FIT = 8
 """A longer context may itself take memory on old engines, so what fits is looked for again."""
 
 
+CURED = {Verdict.FITS: "fits", Verdict.TIGHT: "is tight"}
+
+
 @dataclass(frozen=True, slots=True)
 class Advice:
     """A change of the profile, how much nearer it comes to fitting, and what the verdict is then."""
@@ -87,11 +90,12 @@ class Assessment:
     def refusal(self) -> DoesNotFit | None:
         if self.verdict is not Verdict.DOES_NOT_FIT:
             return None
-        helpful = [each for each in self.advice if each.verdict is Verdict.FITS] or list(self.advice)
-        cure = f"Set {helpful[0].change} ({helpful[0].verdict})." if helpful else ""
+        helpful = [each for wanted in (Verdict.FITS, Verdict.TIGHT) for each in self.advice if each.verdict is wanted]
         return DoesNotFit(
             f"{self.profile} does not fit {self.card.name}: {self.reasons[0]}",
-            cure=cure or "No change of its settings is enough: choose a smaller model, or a larger card.",
+            cure=f"Set {helpful[0].change}, with which it {CURED[helpful[0].verdict]}."
+            if helpful
+            else "No change of its settings is enough: choose a smaller model, or a larger card.",
         )
 
 

@@ -60,7 +60,11 @@ def bar_of(found: "Assessment") -> Bar:
     segments.append(Segment("KV cache", inside, KV_CACHE))
     taken = sum(segment.gib for segment in segments)
     missing = found.kv_needed_gib - inside
-    rest = Segment("missing", missing, MISSING) if missing > 0 else Segment("left", found.budget_gib - taken, FREE)
+    rest = (
+        Segment("KV cache missing", missing, MISSING)
+        if missing > 0
+        else Segment("left", found.budget_gib - taken, FREE)
+    )
     return Bar(tuple(segment for segment in (*segments, rest) if segment.gib > 0), found.budget_gib)
 
 

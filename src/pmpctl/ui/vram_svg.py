@@ -40,7 +40,7 @@ def chart(found: "Assessment") -> str:
         f'<line x1="{edge:.1f}" x2="{edge:.1f}" y1="{BAR_TOP - 6}" y2="{BAR_TOP + BAR_HEIGHT + 6}" '
         'stroke="#222222" stroke-width="2"/>'
     )
-    lines.append(_text(edge, BAR_TOP + BAR_HEIGHT + 22, f"budget {bar.budget_gib:.2f} GiB", end=True))
+    lines.append(_text(edge, BAR_TOP + BAR_HEIGHT + 22, f"budget {bar.budget_gib:.2f} GiB", end=edge > WIDTH / 3))
     for index, segment in enumerate(bar.segments):
         x = MARGIN + index % 2 * (WIDTH - 2 * MARGIN) / 2
         y = LEGEND_TOP + index // 2 * LEGEND_ROW

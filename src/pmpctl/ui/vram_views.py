@@ -2,6 +2,8 @@
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from pmpctl.ui.text import table
@@ -17,11 +19,6 @@ if TYPE_CHECKING:
 WIDTH_WITHOUT_TERMINAL = 100
 NARROWEST_BAR, WIDEST_BAR = 10, 100
 STYLES = {"fits": "good", "tight": "warning", "does not fit": "error"}
-SENTENCES = {
-    "fits": "It fits: {margin:.2f} GiB are left, more than the figures can be off ({band:.2f} GiB).",
-    "tight": "It is tight: it may start or not, as the figures can be off by {band:.2f} GiB.",
-    "does not fit": "It does not fit.",
-}
 
 
 def assessment_view(writer: "Writer", found: "Assessment", *, explain: bool) -> None:
@@ -38,8 +35,7 @@ def assessment_view(writer: "Writer", found: "Assessment", *, explain: bool) -> 
     _bar(writer, found, width)
     _table(writer, found, width, explain=explain)
     writer.line("")
-    sentence = SENTENCES[found.verdict].format(margin=found.margin_gib, band=found.band_gib)
-    _wrapped(writer, sentence, width, style=STYLES[found.verdict])
+    _wrapped(writer, _verdict(found), width, style=STYLES[found.verdict])
     for reason in found.reasons:
         _wrapped(writer, f"{reason}.", width, indent="  ")
     writer.line("")
@@ -102,14 +98,18 @@ def _settings(settings: "EngineSettings") -> str:
 
 
 def _bar(writer: "Writer", found: "Assessment", width: int) -> None:
+    """One line, with a mark where the budget ends if anything lies beyond."""
     bar = bar_of(found)
-    counts = cells([segment.gib for segment in bar.segments], max(NARROWEST_BAR, min(width, WIDEST_BAR) - 3))
-    pieces: list[tuple[str, str | None]] = [("[", None)]
+    room = max(NARROWEST_BAR, min(width, WIDEST_BAR) - 3)
+    counts = cells([segment.gib for segment in bar.segments], room)
+    drawn: list[tuple[str, str | None]] = []
     for segment, count in zip(bar.segments, counts, strict=True):
-        if segment.look is MISSING:
-            pieces.append(("|", None))
-        pieces.append((_symbol(writer, segment.look) * count, segment.look.style))
-    writer.pieces([*pieces, ("]", None)])
+        drawn += [(_symbol(writer, segment.look), segment.look.style)] * count
+    edge = round(len(drawn) * bar.budget_gib / bar.total_gib) if bar.total_gib else 0
+    if edge < len(drawn):
+        drawn.insert(edge, ("|", None))
+    runs = [("".join(text for text, _ in run), style) for style, run in groupby(drawn, key=itemgetter(1))]
+    writer.pieces([("[", None), *runs, ("]", None)])
 
 
 def _symbol(writer: "Writer", look: Look) -> str:
@@ -142,9 +142,23 @@ def _look(line: "Line") -> Look | None:
     return by_kind.get(line.kind)
 
 
+def _verdict(found: "Assessment") -> str:
+    if found.verdict == "tight":
+        return f"It is tight: it may start or not, as the figures can be off by {found.band_gib:.2f} GiB."
+    if found.verdict == "does not fit":
+        return "It does not fit."
+    left = f"It fits: {found.margin_gib:.2f} GiB are left"
+    # A cache of a given size is compared exactly.
+    exact = found.margin_gib < found.band_gib
+    return f"{left}." if exact else f"{left}, more than the figures can be off ({found.band_gib:.2f} GiB)."
+
+
 def _facts(found: "Assessment") -> Iterator[tuple[str, str]]:
     limit = f"; the model goes to {found.model_context:,}" if found.model_context else ""
-    yield "context", f"{found.safe_context:,} tokens fit for sure, {found.largest_context:,} at best{limit}"
+    if found.largest_context:
+        yield "context", f"{found.safe_context:,} tokens fit safely, {found.largest_context:,} at best{limit}"
+    else:
+        yield "context", f"none fits{limit}"
     at_once = [
         f"{each.requests:.1f} of {each.tokens:,}" if each.requests is not None else f"any number of {each.tokens:,}"
         for each in found.concurrency
@@ -156,7 +170,7 @@ def _facts(found: "Assessment") -> Iterator[tuple[str, str]]:
         yield (
             "formulas",
             f"alone: weights {alone.weights_gib:.2f} GiB, KV cache available {alone.kv_available_gib:.2f} GiB, "
-            f"{alone.safe_context:,} tokens for sure; {alone.verdict}",
+            f"{alone.safe_context:,} tokens safely; {alone.verdict}",
         )
     yield "model facts", found.facts_source
 

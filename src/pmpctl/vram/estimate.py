@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pmpctl.vram.activation import Activation, activation
-from pmpctl.vram.cards import BYTES_PER_GIB, Card
+from pmpctl.vram.cards import BYTES_PER_GIB, Card, Fp8Cache
 from pmpctl.vram.engine_defaults import max_num_batched_tokens
 from pmpctl.vram.facts import ModelFacts
 from pmpctl.vram.kv_cache import KvLayout, kv_layout
@@ -242,8 +242,11 @@ def _notes(model: Architecture, card: Card, settings: EngineSettings, peak: Acti
     if model.context_limit is not None and settings.max_model_len > model.context_limit:
         notes.append(f"The model itself goes to {model.context_limit:,} tokens only.")
     cache = resolved_kv_cache_dtype(model, kv_settings(settings, card))
-    if cache.startswith("fp8") and settings.device == "cuda" and not card.capability >= (8, 9):
-        notes.append(f"{card.name} has no fp8 of its own: the KV cache is converted whenever it is read.")
+    if cache.startswith("fp8") and settings.device == "cuda" and card.fp8_cache is not Fp8Cache.NATIVE:
+        without = "the KV cache is converted whenever it is read"
+        if card.fp8_cache is Fp8Cache.NONE:
+            without = "vLLM has no kernel for an fp8 KV cache on it"
+        notes.append(f"{card.name} has no fp8 of its own: {without}.")
     return tuple(notes)
 
 

@@ -228,10 +228,10 @@ def test_the_svg_draws_every_share_to_scale_and_says_it_in_words(tmp_path: Path)
     assert "weights 18.14 GiB" in (root.findtext("svg:desc", namespaces=space) or "")
     boxes = [box for box in root.findall("svg:rect", space) if box.get("height") == "44.0"]
     widths = {box.findtext("svg:title", namespaces=space): float(box.get("width", 0)) for box in boxes}
-    assert widths["weights 18.14 GiB"] / widths["missing 1.27 GiB"] == pytest.approx(18.14 / 1.27, rel=0.01)
+    assert widths["weights 18.14 GiB"] / widths["KV cache missing 1.27 GiB"] == pytest.approx(18.14 / 1.27, rel=0.01)
     assert sum(widths.values()) == pytest.approx(712, abs=1)
     texts = [text.text or "" for text in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"does not fit", "budget 22.32 GiB", "weights  18.14 GiB", "missing  1.27 GiB"} <= set(texts)
+    assert {"does not fit", "budget 22.32 GiB", "weights  18.14 GiB", "KV cache missing  1.27 GiB"} <= set(texts)
 
 
 def test_a_chart_that_cannot_be_written_is_a_named_error(tmp_path: Path) -> None:
@@ -315,3 +315,13 @@ runpy.run_path(sys.argv[0], run_name="__main__")
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode in (0, 10), done.stderr
     return done.stderr.splitlines()[-1].split()[1:]
+
+
+def test_a_model_that_is_larger_than_the_budget_is_drawn_across_the_mark_of_the_budget(tmp_path: Path) -> None:
+    done = check("coding", "--gpu", "T4", cwd=tmp_path)
+
+    bar = next(line for line in done.stdout.splitlines() if line.startswith("["))
+    assert re.fullmatch(r"\[W+\|W+AN+!+\]", bar)
+    assert bar.index("|") / len(bar) == pytest.approx(13.1 / (16.13 + 1.5), abs=0.02)
+    assert "context       none fits" in done.stdout
+    assert "cure: No change of its settings is enough" in done.stderr
