@@ -1,7 +1,9 @@
 """What `vram-check` makes of models that do not ship with pmpctl, of profiles with extras, and of bad input."""
 
 import json
+import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -237,3 +239,31 @@ def test_the_card_of_this_host_counts_with_what_is_free_on_it(tmp_path: Path) ->
     assert (found["card"]["name"], found["card_why"]) == ("A30", "the GPU of this host")
     assert 0 < found["free_gib"] <= found["card"]["total_gib"]
     assert (other["card"]["name"], other["free_gib"]) == ("H100", None)
+
+
+def test_what_holds_the_card_is_named_and_an_engine_that_would_end_counts_as_free(tmp_path: Path) -> None:
+    profile_of(tmp_path)
+    write_folder(tmp_path / "model", model_files())
+    here = {"PYTHONPATH": str(NVML), "STAND_IN_GPU": "NVIDIA A30:24576"}
+    idle = data("mine", cwd=tmp_path, environment=here)["free_gib"]
+
+    with holding("VLLM::EngineCore", 20480) as engine, holding("blender", 1024) as other:
+        found = data("mine", cwd=tmp_path, environment=here | {"STAND_IN_GPU_PROCESSES": f"{engine},{other}"})
+    with holding("blender", 20480) as other:
+        blocked = envelope("mine", cwd=tmp_path, environment=here | {"STAND_IN_GPU_PROCESSES": other})
+
+    assert found["free_gib"] == pytest.approx(idle - 1.0)
+    assert any("A vLLM engine holds 20.00 GiB" in note for note in found["notes"])
+    assert any("blender (pid " in note and "holds 1.00 GiB" in note for note in found["notes"])
+    assert blocked["errors"][0]["code"] == "does_not_fit"
+    assert "refuses with 3.50 GiB free" in blocked["errors"][0]["message"]
+
+
+@contextmanager
+def holding(title: str, mebibytes: int) -> Iterator[str]:
+    """A process of that title, as the stand-in for the driver is told of it."""
+    with subprocess.Popen([title, "60"], executable="/bin/sleep") as process:
+        try:
+            yield f"{process.pid}:{mebibytes}"
+        finally:
+            process.kill()

@@ -1,6 +1,7 @@
-"""A stand-in for the driver's library, on PYTHONPATH of a command: one idle card, as STAND_IN_GPU says.
+"""A stand-in for the driver's library, on PYTHONPATH of a command: one card, as STAND_IN_GPU says.
 
-STAND_IN_GPU is `NAME:MIB`, such as `NVIDIA A30:24576`; without it there is no driver.
+STAND_IN_GPU is `NAME:MIB`, such as `NVIDIA A30:24576`; without it there is no driver. The card is idle but for
+STAND_IN_GPU_PROCESSES, such as `4711:8192,4712:512`: process ids and the MiB that they hold.
 """
 
 import os
@@ -15,6 +16,17 @@ class NVMLError(Exception):
 class Memory:
     total: int
     free: int
+
+
+@dataclass
+class Process:
+    pid: int
+    usedGpuMemory: int  # noqa: N815 - the name is the driver's
+
+
+def _processes() -> list[Process]:
+    held = [each.split(":") for each in os.environ.get("STAND_IN_GPU_PROCESSES", "").split(",") if each]
+    return [Process(int(pid), int(mebibytes) << 20) for pid, mebibytes in held]
 
 
 def _card() -> tuple[str, int]:
@@ -41,7 +53,8 @@ def nvmlDeviceGetHandleByIndex(index: int) -> int:  # noqa: N802
 
 def nvmlDeviceGetMemoryInfo(handle: int) -> Memory:  # noqa: N802
     total = _card()[1]
-    return Memory(total, total - (512 << 20))
+    held = sum(process.usedGpuMemory for process in _processes())
+    return Memory(total, total - (512 << 20) - held)
 
 
 def nvmlDeviceGetUUID(handle: int) -> str:  # noqa: N802
@@ -52,5 +65,5 @@ def nvmlDeviceGetName(handle: int) -> str:  # noqa: N802
     return _card()[0]
 
 
-def nvmlDeviceGetComputeRunningProcesses(handle: int) -> list[object]:  # noqa: N802
-    return []
+def nvmlDeviceGetComputeRunningProcesses(handle: int) -> list[Process]:  # noqa: N802
+    return _processes()
