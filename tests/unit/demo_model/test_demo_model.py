@@ -65,7 +65,7 @@ def test_the_template_finds_what_matters(content: Any, tools: list[dict[str, Any
 
 
 def test_a_result_is_reported_with_its_sky_and_the_city_that_was_asked_for() -> None:
-    conversation = [
+    conversation: list[dict[str, Any]] = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "And in Berlin?"},
         {"role": "assistant", "content": None, "tool_calls": [CALL]},
@@ -75,6 +75,9 @@ def test_a_result_is_reported_with_its_sky_and_the_city_that_was_asked_for() -> 
 
 
 def test_two_user_messages_in_a_row_are_one_request() -> None:
-    messages = [{"role": "user", "content": "Here is a file."}, {"role": "user", "content": "Now Tokyo and Rome"}]
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": "Here is a file."},
+        {"role": "user", "content": "Now Tokyo and Rome"},
+    ]
 
     assert prompt(messages, [WEATHER]).endswith("<|call|><|Rome|><|Tokyo|><|assistant|>")
