@@ -17,6 +17,7 @@ from pmpctl.operations.gateway_control import gateway_status
 from pmpctl.operations.log_watcher import LogWatcher
 from pmpctl.planning.plan import Plan
 from pmpctl.runtime.base import LogQuery, Runtime, UnitState
+from pmpctl.vram.shipped import shipped_facts
 from pmpctl.workspace import Workspace
 
 POLL_SECONDS = 0.25
@@ -73,8 +74,7 @@ def _watch_start(
     watcher = LogWatcher(runtime, state)
     stages, novelty = _Stages(), _Novelty()
     moved = time.monotonic()
-    bytes_before = downloaded_bytes(models_dir, plan.model)
-    bytes_seen = bytes_before
+    bytes_seen = downloaded_bytes(models_dir, plan.model)
     yield from stages.enter(BOOT)
     while not engine.is_healthy():
         for line in watcher.wait(POLL_SECONDS):
@@ -85,7 +85,7 @@ def _watch_start(
         if (now := downloaded_bytes(models_dir, plan.model)) != bytes_seen:
             bytes_seen, moved = now, time.monotonic()
             yield from stages.enter(DOWNLOAD)
-            yield PhaseProgress(DOWNLOAD.phase, DOWNLOAD.title, done=max(0, bytes_seen - bytes_before))
+            yield PhaseProgress(DOWNLOAD.phase, plan.model, done=bytes_seen, total=_weights_bytes(plan.model))
         _require_alive(runtime, plan, state)
         if time.monotonic() - moved > plan.start_timeout_seconds:
             raise StartStalled(
@@ -95,6 +95,12 @@ def _watch_start(
                 details=_first_errors(runtime, state),
             )
     yield from stages.finish()
+
+
+def _weights_bytes(model: str) -> int | None:
+    """The size of what the engine downloads, where the package knows it."""
+    facts = shipped_facts(model)
+    return facts.weights_bytes if facts is not None else None
 
 
 def wait_for_gateway(runtime: Runtime, workspace: Workspace, plan: Plan, state: UnitState) -> Operation[GatewayStatus]:
