@@ -42,6 +42,8 @@ start_engine() {
   ip link set "$BRIDGE" up
   forget_dead_engine "$CDI/docker.pid" "$CDI/exec"
   rm -f "$CDI/docker.sock"
+  # With networks of an earlier life in its store, the engine would remove docker0, which is another engine's.
+  rm -rf "$CDI/data/network"
   PATH="$CDI/root/usr/sbin:$CDI/root/usr/bin:$PATH" detached "$CDI/dockerd.log" "$CDI/root/usr/sbin/dockerd" \
     --host "$CDI_ENGINE" --data-root "$CDI/data" --exec-root "$CDI/exec" --pidfile "$CDI/docker.pid" \
     --bridge "$BRIDGE" --default-address-pool base=10.232.0.0/16,size=24 --cdi-spec-dir "$CDI/specs"
