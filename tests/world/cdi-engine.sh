@@ -11,10 +11,11 @@ CDI_ENGINE="unix://$CDI/docker.sock"
 unpack_engine() {
   local apt="$CDI/apt" mirror
   mirror="$(debian_mirror)"
+  [[ -n "$mirror" ]] || die "apt names no Debian mirror to take the newer engine from"
   rm -rf "$apt" "$CDI/root.new"
   mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
   printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' \
-    "${mirror:-http://deb.debian.org/debian}" "$SUITE" >"$apt/sources.list"
+    "$mirror" "$SUITE" >"$apt/sources.list"
   # A mirror's signed list of a testing release may be older than the week that it calls itself valid for.
   local options=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null
     -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o Acquire::Languages=none
