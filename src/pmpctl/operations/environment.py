@@ -14,6 +14,7 @@ from pmpctl.host.gpus import list_gpus
 from pmpctl.host.tokens import count_tokens, require_readable_by
 from pmpctl.hub.settings import TOKEN_VARIABLES
 from pmpctl.planning.build import build_plan
+from pmpctl.planning.context import is_local
 from pmpctl.planning.engine_unit import HUB_TOKEN_FILE
 from pmpctl.planning.gateway_unit import NOBODY
 from pmpctl.planning.host import HostFacts, LocalFile
@@ -181,7 +182,7 @@ def _local_files(file: ProfileFile, profile: Profile) -> dict[str, LocalFile]:
     found = {}
     for field in ("model", "chat_template", "tool_parser_plugin"):
         value = getattr(profile, field)
-        if value is None or (field == "model" and not value.startswith(("/", "./", "../", "builtin:"))):
+        if value is None or (field == "model" and not is_local(value)):
             continue
         if value.startswith("builtin:"):
             pattern, suffix = builtin[field]

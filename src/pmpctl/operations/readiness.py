@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pmp_gateway.control_schema import GatewayStatus
-from pmpctl.diagnosis.first_error import first_error_lines
 from pmpctl.diagnosis.stages import BOOT, DOWNLOAD, ORDER, READY, Stage, read_stage
-from pmpctl.errors import EngineStartFailed, GatewayStartFailed, PmpctlError, StartStalled, WrongModelServed
+from pmpctl.errors import EngineStartFailed, GatewayStartFailed, StartStalled, WrongModelServed
 from pmpctl.hub.cache import downloaded_bytes
 from pmpctl.operations.engine_api import EngineApi
 from pmpctl.operations.events import Event, Operation, PhaseFinished, PhaseProgress, PhaseStarted
 from pmpctl.operations.gateway_control import gateway_status
 from pmpctl.operations.log_watcher import LogWatcher
+from pmpctl.operations.unit_errors import first_errors_of
 from pmpctl.planning.plan import Plan
-from pmpctl.runtime.base import LogQuery, Runtime, UnitState
+from pmpctl.runtime.base import Runtime, UnitState
 from pmpctl.vram.shipped import shipped_facts
 from pmpctl.workspace import Workspace
 
@@ -92,7 +92,7 @@ def _watch_start(
                 f"the engine has shown no progress for {plan.start_timeout_seconds} s "
                 f"(last phase: {stages.current.title if stages.current else 'none'})",
                 cure="Read `pmpctl logs engine`; if the model is only slow to load, raise `start_timeout`.",
-                details=_first_errors(runtime, state),
+                details=first_errors_of(runtime, state),
             )
     yield from stages.finish()
 
@@ -117,13 +117,13 @@ def wait_for_gateway(runtime: Runtime, workspace: Workspace, plan: Plan, state: 
             raise GatewayStartFailed(
                 "the gateway ended before it answered",
                 cure="Mend what its first lines name, then run `pmpctl up` again.",
-                details=_first_errors(runtime, state),
+                details=first_errors_of(runtime, state),
             )
         if time.monotonic() - began > GATEWAY_SECONDS:
             raise GatewayStartFailed(
                 f"the gateway did not reach the engine within {GATEWAY_SECONDS:.0f} s",
                 cure="Read `pmpctl logs gateway`.",
-                details=_first_errors(runtime, state),
+                details=first_errors_of(runtime, state),
             )
         watcher.wait(POLL_SECONDS)
     yield PhaseFinished("gateway-ready", time.monotonic() - began)
@@ -140,7 +140,7 @@ def _require_alive(runtime: Runtime, plan: Plan, state: UnitState) -> None:
     raise EngineStartFailed(
         f"the engine of {plan.profile!r} ended before it answered{_how(current)}",
         cure="The first error lines above name the cause; `pmpctl logs engine` has the rest.",
-        details=_first_errors(runtime, state),
+        details=first_errors_of(runtime, state),
     )
 
 
@@ -150,13 +150,6 @@ def _how(state: UnitState | None) -> str:
     if state.oom_killed:
         return ": the host's memory ran out (OOM)"
     return f" (exit status {state.exit_code})" if state.exit_code is not None else ""
-
-
-def _first_errors(runtime: Runtime, state: UnitState) -> tuple[str, ...]:
-    try:
-        return first_error_lines(line.text for line in runtime.logs(state, LogQuery()))
-    except PmpctlError:
-        return ()
 
 
 def _verify(engine: EngineApi, plan: Plan) -> None:

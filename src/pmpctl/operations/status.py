@@ -1,20 +1,18 @@
 """`status`: what runs, how it does, and since when; the runtime is asked, no file is believed."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import pmpctl
 from pmp_gateway.control_schema import GatewayStatus
-from pmpctl.diagnosis.first_error import first_error_lines
-from pmpctl.errors import PmpctlError
 from pmpctl.operations.engine_api import EngineApi
 from pmpctl.operations.environment import Environment, choose_runtime
 from pmpctl.operations.gateway_control import gateway_status
+from pmpctl.operations.unit_errors import first_errors_of
 from pmpctl.planning.plan import Role
 from pmpctl.profiles.model import ProfileFile
-from pmpctl.runtime.base import LogQuery, Runtime, RuntimeInfo, UnitState, Usage
+from pmpctl.runtime.base import Runtime, RuntimeInfo, UnitState, Usage
 
 Phase = Literal["down", "starting", "ready", "no-gateway", "engine-away", "failed"]
 
@@ -134,16 +132,9 @@ def _report(runtime: Runtime, state: UnitState) -> UnitReport:
         oom_killed=state.oom_killed,
         memory_bytes=usage.memory_bytes if usage else None,
         pids=usage.pids if usage else None,
-        first_errors=tuple(_first_errors(runtime, state)) if failed else (),
+        first_errors=first_errors_of(runtime, state) if failed else (),
     )
 
 
 def _usage(runtime: Runtime, state: UnitState) -> Usage | None:
     return runtime.usage(state) if state.alive else None
-
-
-def _first_errors(runtime: Runtime, state: UnitState) -> Sequence[str]:
-    try:
-        return first_error_lines(line.text for line in runtime.logs(state, LogQuery()))
-    except PmpctlError:
-        return ()
