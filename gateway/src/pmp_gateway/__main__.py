@@ -6,9 +6,9 @@ import sys
 
 import uvloop
 
-from pmp_gateway.auth import TokenFileInvalid
 from pmp_gateway.server import ListenFailed, serve
 from pmp_gateway.settings import Settings, SettingsInvalid
+from pmp_gateway.token_file import TokenFileInvalid
 from pmp_gateway.unix_socket import SocketUnusable
 
 

@@ -2,31 +2,19 @@
 
 import hashlib
 import hmac
-import json
 import logging
-import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pmp_gateway.failures import Unauthorized
+from pmp_gateway.attempts import Attempts
+from pmp_gateway.failures import TokenExpired, Unauthorized
+from pmp_gateway.token_file import Token, TokenFileInvalid, parse_tokens
 
 log = logging.getLogger(__name__)
 
 _CHECK_INTERVAL_SECONDS = 1.0
-_SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}")
-
-
-class TokenFileInvalid(Exception):
-    """The message names the file, what is wrong with it and what it may hold; never a token."""
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    name: str
-    digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +27,14 @@ class _Version:
 
 
 class Tokens:
-    """The tokens in force. Without a file, or with an empty list, everybody may come in."""
+    """The tokens in force. Without a file, or with an empty list, everybody may come in; expired ones still guard."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(
+        self, path: Path | None, attempts: Attempts | None = None, now: Callable[[], float] = time.time
+    ) -> None:
         self._path = path
+        self._attempts = attempts or Attempts()
+        self._now = now
         self._tokens: tuple[Token, ...] = ()
         self._version: _Version | None = None
         self._checked_at = 0.0
@@ -52,19 +44,26 @@ class Tokens:
     def count(self) -> int:
         return len(self._tokens)
 
-    def authenticate(self, headers: Iterable[tuple[bytes, bytes]]) -> Token | None:
-        """The token that the request presents, None where none is needed; raises Unauthorized otherwise."""
+    def authenticate(self, headers: Iterable[tuple[bytes, bytes]], client_host: str | None = None) -> Token | None:
+        """The token that the request presents, None where none is needed.
+
+        Raises Unauthorized, TokenExpired or TooManyAttempts otherwise. A request without a token is no attempt.
+        """
         self._reload_if_changed()
         if not self._tokens:
             return None
         presented = hashlib.sha256(_presented(headers)).digest()
+        self._attempts.check(client_host, presented)
         found = None
         # All are compared, so that the time taken does not tell which one matched.
         for token in self._tokens:
             if hmac.compare_digest(token.digest, presented):
                 found = token
         if found is None:
-            raise Unauthorized
+            raise Unauthorized(delay_seconds=self._attempts.failed(client_host, presented))
+        if found.expires_at is not None and found.expires_at <= self._now():
+            raise TokenExpired(delay_seconds=self._attempts.failed(client_host, presented))
+        self._attempts.succeeded(client_host, presented)
         return found
 
     def reload(self) -> None:
@@ -77,7 +76,7 @@ class Tokens:
         try:
             raw = self._path.read_bytes()
             # An empty file means no tokens; but one that is just being rewritten never opens a guarded gateway.
-            self._tokens = _parse(self._path, raw) if raw.strip() or self._tokens else ()
+            self._tokens = parse_tokens(self._path, raw) if raw.strip() or self._tokens else ()
         except FileNotFoundError as error:
             # It may be about to be replaced: that never opens a gateway that asked for tokens.
             if self._tokens:
@@ -113,30 +112,6 @@ def _version_of(path: Path) -> _Version | None:
     return _Version(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def _parse(path: Path, raw: bytes) -> tuple[Token, ...]:
-    expected = 'expected {"tokens": ["TOKEN", ...]}'
-    try:
-        data = json.loads(raw)
-    except (ValueError, RecursionError):
-        # Without its cause, which quotes the file.
-        raise TokenFileInvalid(f"{path} is not valid JSON; {expected}") from None
-    if not isinstance(data, dict) or not isinstance(data.get("tokens"), list):
-        raise TokenFileInvalid(f"{path} has no list of tokens; {expected}")
-    return tuple(_token(path, number, entry) for number, entry in enumerate(data["tokens"], start=1))
-
-
-def _token(path: Path, number: int, entry: Any) -> Token:
-    if isinstance(entry, str) and entry.strip():
-        return Token(f"token-{number}", hashlib.sha256(entry.encode("utf-8", "surrogatepass")).digest())
-    if isinstance(entry, dict) and entry.keys() == {"name", "sha256"}:
-        name, digest = entry["name"], entry["sha256"]
-        if isinstance(name, str) and name and isinstance(digest, str) and _SHA256_HEX.fullmatch(digest):
-            return Token(name, bytes.fromhex(digest))
-    raise TokenFileInvalid(
-        f'{path}: token number {number} is neither a non-empty string nor {{"name": ..., "sha256": 64 hex digits}}'
-    )
-
-
 def _presented(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     authorizations: list[bytes] = []
     keys: list[bytes] = []
@@ -148,10 +123,12 @@ def _presented(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     if len(authorizations) > 1 or len(keys) > 1:
         raise Unauthorized("The request carries more than one token.")
     if authorizations:
-        scheme, _, token = authorizations[0].partition(b" ")
+        scheme, _, presented = authorizations[0].partition(b" ")
         if scheme.lower() != b"bearer":
             raise Unauthorized
-        return token.strip()
-    if keys:
-        return keys[0]
-    raise Unauthorized
+    else:
+        presented = keys[0] if keys else b""
+    presented = presented.strip()
+    if not presented:
+        raise Unauthorized
+    return presented

@@ -6,17 +6,23 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
 from pmp_gateway import __version__
-from pmp_gateway.auth import TokenFileInvalid, Tokens
+from pmp_gateway.auth import Tokens
 from pmp_gateway.control_schema import VERBS, AuthStatus, BackendStatus, ControlAnswer, GatewayStatus
 from pmp_gateway.failures import BackendFailure
+from pmp_gateway.metrics import Metrics, Now
+from pmp_gateway.metrics_page import MetricsPage
 from pmp_gateway.models import Models
 from pmp_gateway.state import GatewayState
+from pmp_gateway.token_file import TokenFileInvalid
 
 _PROBE_TIMEOUT_SECONDS = 2.0
 
 
-def control_api(state: GatewayState, tokens: Tokens, models: Models, backend_url: str) -> FastAPI:
+def control_api(
+    state: GatewayState, tokens: Tokens, models: Models, backend_url: str, metrics: Metrics | None = None
+) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    MetricsPage(metrics or Metrics(lambda: Now(state.phase, state.in_flight, held=0))).mount(app)
 
     def auth_status() -> AuthStatus:
         return AuthStatus(enabled=tokens.count > 0, tokens=tokens.count)

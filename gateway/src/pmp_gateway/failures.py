@@ -1,25 +1,61 @@
 """The failures the gateway answers itself, and the one table that says how."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 Headers = list[tuple[bytes, bytes]]
 
 
 class GatewayError(Exception):
-    """The message goes to the client: it names nothing internal. Empty means the table's own sentence."""
+    """The message goes to the client: it names nothing internal. Empty means the table's own sentence.
 
-    def __init__(self, message: str = "", *, param: str | None = None) -> None:
+    `headers` are added to those of the table.
+    """
+
+    def __init__(
+        self, message: str = "", *, param: str | None = None, headers: Sequence[tuple[bytes, bytes]] = ()
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
+        self.headers = headers
 
 
 class InvalidJson(GatewayError): ...
 
 
-class Unauthorized(GatewayError): ...
+class NotAdmitted(GatewayError):
+    """The answer is to be held back by `delay_seconds`, so that guessing tokens is slow."""
+
+    def __init__(self, message: str = "", *, delay_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.delay_seconds = delay_seconds
+
+
+class Unauthorized(NotAdmitted): ...
+
+
+class TokenExpired(NotAdmitted): ...
+
+
+class ComeAgain(GatewayError):
+    """The client is told after how many seconds another try makes sense."""
+
+    def __init__(self, message: str = "", *, retry_after_seconds: float) -> None:
+        whole = max(1, math.ceil(retry_after_seconds))
+        super().__init__(message, headers=[(b"retry-after", b"%d" % whole)])
+
+
+class TooManyAttempts(ComeAgain):
+    """This address presents wrong tokens faster than they are answered."""
+
+
+class RateLimited(ComeAgain): ...
+
+
+class TooManyConcurrent(ComeAgain): ...
 
 
 class RouteUnknown(GatewayError): ...
@@ -30,8 +66,7 @@ class ModelUnknown(GatewayError): ...
 
 class MethodNotAllowed(GatewayError):
     def __init__(self, allowed: str) -> None:
-        super().__init__()
-        self.allowed = allowed
+        super().__init__(headers=[(b"allow", allowed.encode())])
 
 
 class BodyTooLarge(GatewayError): ...
@@ -67,6 +102,7 @@ class Rule:
 
 
 _RETRY = {b"retry-after": b"5"}
+_TOO_MUCH = "rate_limit_error"
 
 RULES: Mapping[type[GatewayError], Rule] = {
     InvalidJson: Rule(400, "invalid_request_error", "invalid_json", "The request body is not a valid JSON object."),
@@ -77,10 +113,22 @@ RULES: Mapping[type[GatewayError], Rule] = {
         "A valid token is required: send it as 'Authorization: Bearer TOKEN' or as 'x-api-key: TOKEN'.",
         {b"www-authenticate": b"Bearer"},
     ),
+    TokenExpired: Rule(
+        401,
+        "invalid_request_error",
+        "token_expired",
+        "This token has expired: ask whoever runs this service for a new one.",
+        {b"www-authenticate": b"Bearer"},
+    ),
     RouteUnknown: Rule(404, "invalid_request_error", "not_found", "There is no such route."),
     ModelUnknown: Rule(404, "invalid_request_error", "model_not_found", "There is no such model."),
     MethodNotAllowed: Rule(405, "invalid_request_error", "method_not_allowed", "This route does not take that method."),
     BodyTooLarge: Rule(413, "invalid_request_error", "body_too_large", "The request body is too large."),
+    TooManyAttempts: Rule(
+        429, _TOO_MUCH, "too_many_attempts", "Too many requests with wrong tokens came from this address."
+    ),
+    RateLimited: Rule(429, _TOO_MUCH, "rate_limited", "Too many requests a minute."),
+    TooManyConcurrent: Rule(429, _TOO_MUCH, "too_many_concurrent", "Too many requests at a time."),
     BackendBroken: Rule(502, "server_error", "backend_broken", "The engine broke off or gave an unusable answer."),
     BackendAway: Rule(503, "server_error", "backend_away", "The engine is not available; try again later.", _RETRY),
     Stopping: Rule(503, "server_error", "gateway_stopping", "The gateway is stopping; try again later.", _RETRY),
@@ -101,9 +149,10 @@ class Answer:
 def answer_to(error: Exception) -> Answer:
     """How the gateway answers an error; one that it did not foresee says nothing about itself."""
     rule, message, param = UNFORESEEN, UNFORESEEN.message, None
+    own_headers: Sequence[tuple[bytes, bytes]] = ()
     if isinstance(error, GatewayError):
         rule = RULES[type(error)]
-        message, param = error.message or rule.message, error.param
+        message, param, own_headers = error.message or rule.message, error.param, error.headers
     body = json.dumps(
         {"error": {"message": message, "type": rule.type, "param": param, "code": rule.code}}, separators=(",", ":")
     ).encode()
@@ -111,7 +160,6 @@ def answer_to(error: Exception) -> Answer:
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
         *rule.headers.items(),
+        *own_headers,
     ]
-    if isinstance(error, MethodNotAllowed):
-        headers.append((b"allow", error.allowed.encode()))
     return Answer(rule.status, headers, body, rule.code)

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
+from pmp_gateway.token_file import LARGEST_LIMIT
+
 UnknownModel = Literal["serve", "reject"]
 
 # Naming one of these in PMP_GATEWAY_LOG_HEADERS would write secrets into the log.
@@ -27,6 +29,9 @@ class Settings:
     unknown_model: UnknownModel = "serve"
     log_headers: tuple[str, ...] = ("x-signal-hunter-operation",)
     max_body_bytes: int = 64 * 1024 * 1024
+    # For tokens without limits of their own, and by address where there are no tokens; 0 is none.
+    requests_per_minute: int = 0
+    max_concurrent: int = 0
     # How long the backend may send nothing at all; a long answer that is not streamed is silent until it is done.
     backend_silence_seconds: int = 3600
 
@@ -48,6 +53,8 @@ class Settings:
             unknown_model=_unknown_model(given.get("PMP_GATEWAY_UNKNOWN_MODEL", default.unknown_model)),
             log_headers=default.log_headers if log_headers is None else _log_headers(log_headers),
             max_body_bytes=_number(given, "PMP_GATEWAY_MAX_BODY_BYTES", default.max_body_bytes, least=1),
+            requests_per_minute=_limit(given, "PMP_GATEWAY_REQUESTS_PER_MINUTE"),
+            max_concurrent=_limit(given, "PMP_GATEWAY_MAX_CONCURRENT"),
             backend_silence_seconds=_number(
                 given, "PMP_GATEWAY_BACKEND_SILENCE_SECONDS", default.backend_silence_seconds, least=1
             ),
@@ -81,6 +88,10 @@ def _number(given: Mapping[str, str], name: str, default: int, *, least: int, mo
     if number < least or (most is not None and number > most):
         raise SettingsInvalid(f"{name} is {number}; expected a whole number {expected}")
     return number
+
+
+def _limit(given: Mapping[str, str], name: str) -> int:
+    return _number(given, name, 0, least=0, most=LARGEST_LIMIT)
 
 
 def _unknown_model(text: str) -> UnknownModel:

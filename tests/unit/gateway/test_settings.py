@@ -17,6 +17,8 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         unknown_model="serve",
         log_headers=("x-signal-hunter-operation",),
         max_body_bytes=64 * 1024 * 1024,
+        requests_per_minute=0,
+        max_concurrent=0,
     )
 
 
@@ -32,6 +34,8 @@ def test_every_variable_is_read() -> None:
             "PMP_GATEWAY_UNKNOWN_MODEL": "reject",
             "PMP_GATEWAY_LOG_HEADERS": "X-One, x-two,",
             "PMP_GATEWAY_MAX_BODY_BYTES": "1024",
+            "PMP_GATEWAY_REQUESTS_PER_MINUTE": "60",
+            "PMP_GATEWAY_MAX_CONCURRENT": "4",
             "PMP_GATEWAY_BACKEND_SILENCE_SECONDS": "7",
         }
     )
@@ -45,6 +49,8 @@ def test_every_variable_is_read() -> None:
         unknown_model="reject",
         log_headers=("x-one", "x-two"),
         max_body_bytes=1024,
+        requests_per_minute=60,
+        max_concurrent=4,
         backend_silence_seconds=7,
     )
 
@@ -67,6 +73,8 @@ def test_an_empty_list_of_headers_means_none() -> None:
         ("PMP_GATEWAY_PORT", "-1"),
         ("PMP_GATEWAY_MAX_BODY_BYTES", "0"),
         ("PMP_GATEWAY_MAX_BODY_BYTES", "64MiB"),
+        ("PMP_GATEWAY_REQUESTS_PER_MINUTE", "-1"),
+        ("PMP_GATEWAY_MAX_CONCURRENT", "1000001"),
         ("PMP_GATEWAY_UNKNOWN_MODEL", "maybe"),
         ("PMP_GATEWAY_LOG_HEADERS", "X-One,Authorization"),
         ("PMP_GATEWAY_LOG_HEADERS", "x-api-key"),
