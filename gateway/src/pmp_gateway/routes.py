@@ -34,15 +34,33 @@ _TABLE: Mapping[bytes, tuple[str, Handler]] = {
 _ID_PART = rb"[A-Za-z0-9][A-Za-z0-9._:@+-]*"
 _ONE_MODEL = re.compile(rb"/v1/models/" + _ID_PART + rb"(?:(?:/|%2[Ff])" + _ID_PART + rb")*")
 
+ONE_MODEL = "/v1/models/{id}"
+# The names of all routes that are one path; they and ONE_MODEL are all the names there are.
+ROUTE_NAMES: Mapping[bytes, str] = {path: path.decode() for path in _TABLE}
+
 
 def find_handler(method: str, raw_path: bytes) -> Handler:
     """Matches the path exactly as it came over the wire, so that no spelling of a path can mean another one."""
+    allowed, handler = _find(raw_path)
+    if method != allowed:
+        raise MethodNotAllowed(allowed)
+    return handler
+
+
+def allowed_method(raw_path: bytes) -> str:
+    """The one method that a path takes; raises RouteUnknown."""
+    return _find(raw_path)[0]
+
+
+def route_name(raw_path: bytes) -> str | None:
+    """The route that a path belongs to; None where there is none."""
+    return ROUTE_NAMES.get(raw_path) or (ONE_MODEL if _ONE_MODEL.fullmatch(raw_path) else None)
+
+
+def _find(raw_path: bytes) -> tuple[str, Handler]:
     entry = _TABLE.get(raw_path)
     if entry is None and _ONE_MODEL.fullmatch(raw_path):
         entry = ("GET", Handler.MODELS)
     if entry is None:
         raise RouteUnknown
-    allowed, handler = entry
-    if method != allowed:
-        raise MethodNotAllowed(allowed)
-    return handler
+    return entry
