@@ -88,6 +88,22 @@ class BackendSilent(BackendFailure):
     """It accepted the request and then said nothing for too long."""
 
 
+class Closed(GatewayError):
+    """No engine is there, and none is on its way."""
+
+
+class HoldFull(GatewayError):
+    """More requests wait already than may."""
+
+
+class HoldTimedOut(GatewayError):
+    """The request waited as long as one may, and the engine had not come back."""
+
+
+class CutShort(GatewayError):
+    """The engine goes, and the request did not end within the drain's deadline."""
+
+
 class Stopping(GatewayError):
     """The gateway itself has been told to stop, and the request did not end in time."""
 
@@ -102,6 +118,7 @@ class Rule:
 
 
 _RETRY = {b"retry-after": b"5"}
+_RETRY_LATER = {b"retry-after": b"30"}
 _TOO_MUCH = "rate_limit_error"
 
 RULES: Mapping[type[GatewayError], Rule] = {
@@ -131,6 +148,18 @@ RULES: Mapping[type[GatewayError], Rule] = {
     TooManyConcurrent: Rule(429, _TOO_MUCH, "too_many_concurrent", "Too many requests at a time."),
     BackendBroken: Rule(502, "server_error", "backend_broken", "The engine broke off or gave an unusable answer."),
     BackendAway: Rule(503, "server_error", "backend_away", "The engine is not available; try again later.", _RETRY),
+    Closed: Rule(503, "server_error", "closed", "The service is closed; try again later.", _RETRY_LATER),
+    HoldFull: Rule(503, "server_error", "hold_full", "Too many requests wait already; try again later.", _RETRY_LATER),
+    HoldTimedOut: Rule(
+        503, "server_error", "hold_timed_out", "The model did not come back in time; try again later.", _RETRY_LATER
+    ),
+    CutShort: Rule(
+        503,
+        "server_error",
+        "cut_short",
+        "The engine stops before this answer could be complete; send the request again.",
+        _RETRY,
+    ),
     Stopping: Rule(503, "server_error", "gateway_stopping", "The gateway is stopping; try again later.", _RETRY),
     BackendSilent: Rule(504, "server_error", "backend_silent", "The engine did not answer in time."),
 }
