@@ -26,10 +26,10 @@ def hand_over(path: Path, *, uid: int, gid: int) -> None:
         os.chown(path, uid, gid)
 
 
-def save(path: Path, text: str, *, mode: int = 0o600) -> None:
+def save(path: Path, text: str, *, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
     """Write a small file of the workspace atomically; raises what a user can mend."""
     try:
-        write_atomically(path, text, mode)
+        write_atomically(path, text, mode, owner)
     except OSError as error:
         raise _cannot_write(path, error) from error
 

@@ -16,7 +16,7 @@ from pmpctl.hub.settings import TOKEN_VARIABLES
 from pmpctl.planning.build import build_plan
 from pmpctl.planning.context import is_local
 from pmpctl.planning.engine_unit import HUB_TOKEN_FILE
-from pmpctl.planning.gateway_unit import NOBODY
+from pmpctl.planning.gateway_unit import user_in_container
 from pmpctl.planning.host import HostFacts, LocalFile
 from pmpctl.planning.plan import GpuMethod, Plan, RuntimeKind
 from pmpctl.profiles.load import load, locate
@@ -114,7 +114,7 @@ def prepare_folders(environment: Environment, file: ProfileFile, plan: Plan) -> 
     for folder in (workspace.control_dir, workspace.secrets_dir, workspace.cache_dir, workspace.logs_dir):
         make_folder(folder, uid=owner[0], gid=owner[1], mode=0o700)
     if plan.runtime == "docker":
-        gateway_user = owner if owner[0] else (NOBODY, NOBODY)
+        gateway_user = user_in_container(*owner)
         hand_over(workspace.control_dir, uid=gateway_user[0], gid=gateway_user[1])
         require_readable_by(workspace.root / file.gateway.auth_config, *gateway_user)
     token = next((value for name in TOKEN_VARIABLES if (value := environment.variables.get(name))), None)

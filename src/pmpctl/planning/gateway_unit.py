@@ -12,6 +12,11 @@ AUTH_DIR = "/etc/pmp-gateway"
 NOBODY = 65532
 
 
+def user_in_container(uid: int, gid: int) -> tuple[int, int]:
+    """Who the gateway's container runs as, in a workspace that belongs to this user: never root."""
+    return (uid, gid) if uid else (NOBODY, NOBODY)
+
+
 def gateway_unit(context: Context, listener: Listener) -> Unit:
     workspace, settings, facts = context.workspace, context.gateway, context.facts
     auth_file = workspace.root / settings.auth_config
@@ -20,6 +25,8 @@ def gateway_unit(context: Context, listener: Listener) -> Unit:
         "PMP_GATEWAY_UNKNOWN_MODEL": settings.unknown_model,
         "PMP_GATEWAY_LOG_HEADERS": ",".join(settings.log_headers),
         "PMP_GATEWAY_MAX_BODY_BYTES": str(settings.max_body_mib * 1024**2),
+        "PMP_GATEWAY_REQUESTS_PER_MINUTE": str(settings.requests_per_minute),
+        "PMP_GATEWAY_MAX_CONCURRENT": str(settings.max_concurrent),
     }
     if not context.in_docker:
         return Unit(
@@ -45,7 +52,7 @@ def gateway_unit(context: Context, listener: Listener) -> Unit:
             "and the gateway would be handed all of that folder",
             cure='Put the token file into a folder of its own, such as auth_config = "config/auth.json".',
         )
-    owner = (facts.uid, facts.gid) if facts.uid else (NOBODY, NOBODY)
+    user = user_in_container(facts.uid, facts.gid)
     return Unit(
         role="gateway",
         name=f"pmpctl-{workspace.id}-gateway",
@@ -70,7 +77,7 @@ def gateway_unit(context: Context, listener: Listener) -> Unit:
         ports=(PortBinding(listener.host, listener.port, GATEWAY_PORT),),
         network=context.network,
         network_alias="gateway",
-        user=f"{owner[0]}:{owner[1]}",
+        user=f"{user[0]}:{user[1]}",
         read_only=True,
         pids_limit=256,
         health=HealthCheck(

@@ -189,6 +189,12 @@ class GatewaySettings(Table):
         ("X-Signal-Hunter-Operation",), description="Request headers that the gateway writes into its access log."
     )
     max_body_mib: rules.Positive = Field(64, description="The largest request body that is let in, in MiB.")
+    requests_per_minute: rules.Limit = Field(
+        0,
+        description="Requests a minute for each token without a limit of its own; for each address if there are no "
+        "tokens. 0: no limit.",
+    )
+    max_concurrent: rules.Limit = Field(0, description="The same for requests at a time. 0: no limit.")
 
 
 class HostSettings(Table):

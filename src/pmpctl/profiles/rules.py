@@ -155,4 +155,5 @@ Memlock = Annotated[Literal["unlimited"] | int | None, BeforeValidator(_memlock)
 DockerHost = Annotated[str, Field(min_length=1), AfterValidator(_docker_host)]
 Port = Annotated[int, Field(gt=0, lt=65536)]
 Positive = Annotated[int, Field(gt=0)]
+Limit = Annotated[int, Field(ge=0, le=1_000_000)]
 PositiveGib = Annotated[float, Field(gt=0, allow_inf_nan=False)]
