@@ -48,7 +48,8 @@ class GatewayProcess:
         self.port = eventually(port, timeout=30)
 
     def access_log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.stdout_path.read_text().splitlines()]
+        """The lines that are written to their end."""
+        return [json.loads(line) for line in self.stdout_path.read_text().split("\n")[:-1]]
 
     def logged(self, request_id: str) -> dict[str, Any]:
         """The line of that request, waiting until it is written."""

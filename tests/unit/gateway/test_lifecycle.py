@@ -141,6 +141,12 @@ async def test_the_access_log_has_one_line_per_request_but_probes_and_no_secret(
         "client": "127.0.0.1",
         "error": None,
         "headers": {"x-signal-hunter-operation": "scan"},
+        "token": None,
+        "held_ms": 0.0,
+        "first_byte_ms": None,
+        "stream": False,
+        "prompt_tokens": None,
+        "completion_tokens": None,
     }
     assert (second["status"], second["error"], second["headers"]) == (404, "not_found", {"x-team": "a\tb"})
     assert "canary" not in gateway.stdout_path.read_text() + gateway.stderr
