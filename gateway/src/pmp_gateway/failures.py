@@ -58,6 +58,15 @@ class RateLimited(ComeAgain): ...
 class TooManyConcurrent(ComeAgain): ...
 
 
+class HostRepeated(GatewayError): ...
+
+
+class HostNotAllowed(GatewayError): ...
+
+
+class OriginNotAllowed(GatewayError): ...
+
+
 class RouteUnknown(GatewayError): ...
 
 
@@ -123,6 +132,7 @@ _TOO_MUCH = "rate_limit_error"
 
 RULES: Mapping[type[GatewayError], Rule] = {
     InvalidJson: Rule(400, "invalid_request_error", "invalid_json", "The request body is not a valid JSON object."),
+    HostRepeated: Rule(400, "invalid_request_error", "host_repeated", "The request carries more than one Host header."),
     Unauthorized: Rule(
         401,
         "invalid_request_error",
@@ -136,6 +146,18 @@ RULES: Mapping[type[GatewayError], Rule] = {
         "token_expired",
         "This token has expired: ask whoever runs this service for a new one.",
         {b"www-authenticate": b"Bearer"},
+    ),
+    HostNotAllowed: Rule(
+        403,
+        "invalid_request_error",
+        "host_not_allowed",
+        "This service does not answer to that host name; whoever runs it can add the name to 'allowed_hosts'.",
+    ),
+    OriginNotAllowed: Rule(
+        403,
+        "invalid_request_error",
+        "origin_not_allowed",
+        "Web pages of that origin may not use this service; whoever runs it can add the origin to 'cors_origins'.",
     ),
     RouteUnknown: Rule(404, "invalid_request_error", "not_found", "There is no such route."),
     ModelUnknown: Rule(404, "invalid_request_error", "model_not_found", "There is no such model."),
