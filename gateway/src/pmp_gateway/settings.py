@@ -1,17 +1,25 @@
 """What the gateway is told through its environment."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
+from pmp_gateway.origins import ANY_ORIGIN
 from pmp_gateway.token_file import LARGEST_LIMIT
 
 UnknownModel = Literal["serve", "reject"]
 
 # Naming one of these in PMP_GATEWAY_LOG_HEADERS would write secrets into the log.
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "cookie"})
+
+# As browsers write an origin: in lower case, without a path and without the port that its scheme means anyway.
+_ORIGIN = re.compile(
+    r"(?!http://[^/]*:80$|https://[^/]*:443$)[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
+)
+_HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 
 
 class SettingsInvalid(Exception):
@@ -28,6 +36,11 @@ class Settings:
     control_socket: Path | None = None
     unknown_model: UnknownModel = "serve"
     log_headers: tuple[str, ...] = ("x-signal-hunter-operation",)
+    # Web pages that may use the API; without tokens, host names that it answers to beside addresses and single names.
+    cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    # Whether /metrics is on the public listener too, behind the token check.
+    public_metrics: bool = False
     max_body_bytes: int = 64 * 1024 * 1024
     # For tokens without limits of their own, and by address where there are no tokens; 0 is none.
     requests_per_minute: int = 0
@@ -52,6 +65,9 @@ class Settings:
             control_socket=Path(control_socket) if control_socket else None,
             unknown_model=_unknown_model(given.get("PMP_GATEWAY_UNKNOWN_MODEL", default.unknown_model)),
             log_headers=default.log_headers if log_headers is None else _log_headers(log_headers),
+            cors_origins=_cors_origins(given.get("PMP_GATEWAY_CORS_ORIGINS", "")),
+            allowed_hosts=_allowed_hosts(given.get("PMP_GATEWAY_ALLOWED_HOSTS", "")),
+            public_metrics=_switch(given, "PMP_GATEWAY_PUBLIC_METRICS"),
             max_body_bytes=_number(given, "PMP_GATEWAY_MAX_BODY_BYTES", default.max_body_bytes, least=1),
             requests_per_minute=_limit(given, "PMP_GATEWAY_REQUESTS_PER_MINUTE"),
             max_concurrent=_limit(given, "PMP_GATEWAY_MAX_CONCURRENT"),
@@ -100,8 +116,40 @@ def _unknown_model(text: str) -> UnknownModel:
     return cast("UnknownModel", text)
 
 
+def _cors_origins(text: str) -> tuple[str, ...]:
+    origins = _items(text)
+    for origin in origins:
+        if origin != ANY_ORIGIN and not _ORIGIN.fullmatch(origin):
+            raise SettingsInvalid(
+                f"PMP_GATEWAY_CORS_ORIGINS names {origin!r}; expected origins as browsers send them, "
+                "such as https://chat.example, or * for every page"
+            )
+    return origins
+
+
+def _allowed_hosts(text: str) -> tuple[str, ...]:
+    hosts = _items(text)
+    for host in hosts:
+        if not _HOST_NAME.fullmatch(host):
+            raise SettingsInvalid(
+                f"PMP_GATEWAY_ALLOWED_HOSTS names {host!r}; expected host names without ports, such as gpu.example.com"
+            )
+    return hosts
+
+
+def _switch(given: Mapping[str, str], name: str) -> bool:
+    text = given.get(name, "0")
+    if text not in ("0", "1"):
+        raise SettingsInvalid(f"{name} is {text!r}; expected 0 or 1")
+    return text == "1"
+
+
+def _items(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())
+
+
 def _log_headers(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip().lower() for name in text.split(",") if name.strip())
+    names = tuple(name.lower() for name in _items(text))
     secret = sorted(_SECRET_HEADERS.intersection(names))
     if secret:
         raise SettingsInvalid(f"PMP_GATEWAY_LOG_HEADERS names {secret[0]!r}; secrets are never logged")

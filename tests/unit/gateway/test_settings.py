@@ -16,6 +16,9 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         control_socket=None,
         unknown_model="serve",
         log_headers=("x-signal-hunter-operation",),
+        cors_origins=(),
+        allowed_hosts=(),
+        public_metrics=False,
         max_body_bytes=64 * 1024 * 1024,
         requests_per_minute=0,
         max_concurrent=0,
@@ -33,6 +36,9 @@ def test_every_variable_is_read() -> None:
             "PMP_GATEWAY_CONTROL_SOCKET": "/run/control/gateway.sock",
             "PMP_GATEWAY_UNKNOWN_MODEL": "reject",
             "PMP_GATEWAY_LOG_HEADERS": "X-One, x-two,",
+            "PMP_GATEWAY_CORS_ORIGINS": "https://chat.example, http://localhost:3000",
+            "PMP_GATEWAY_ALLOWED_HOSTS": "gpu.example.com,GPU",
+            "PMP_GATEWAY_PUBLIC_METRICS": "1",
             "PMP_GATEWAY_MAX_BODY_BYTES": "1024",
             "PMP_GATEWAY_REQUESTS_PER_MINUTE": "60",
             "PMP_GATEWAY_MAX_CONCURRENT": "4",
@@ -48,6 +54,9 @@ def test_every_variable_is_read() -> None:
         control_socket=Path("/run/control/gateway.sock"),
         unknown_model="reject",
         log_headers=("x-one", "x-two"),
+        cors_origins=("https://chat.example", "http://localhost:3000"),
+        allowed_hosts=("gpu.example.com", "GPU"),
+        public_metrics=True,
         max_body_bytes=1024,
         requests_per_minute=60,
         max_concurrent=4,
@@ -78,11 +87,28 @@ def test_an_empty_list_of_headers_means_none() -> None:
         ("PMP_GATEWAY_UNKNOWN_MODEL", "maybe"),
         ("PMP_GATEWAY_LOG_HEADERS", "X-One,Authorization"),
         ("PMP_GATEWAY_LOG_HEADERS", "x-api-key"),
+        ("PMP_GATEWAY_CORS_ORIGINS", "chat.example"),
+        ("PMP_GATEWAY_CORS_ORIGINS", "https://chat.example/"),
+        ("PMP_GATEWAY_CORS_ORIGINS", "https://Chat.example"),
+        ("PMP_GATEWAY_CORS_ORIGINS", "https://chat.example:443"),
+        ("PMP_GATEWAY_CORS_ORIGINS", "http://chat.example:80"),
+        ("PMP_GATEWAY_CORS_ORIGINS", "https://*.example"),
+        ("PMP_GATEWAY_CORS_ORIGINS", "https://user@chat.example"),
+        ("PMP_GATEWAY_CORS_ORIGINS", "null"),
+        ("PMP_GATEWAY_ALLOWED_HOSTS", "gpu.example.com:8000"),
+        ("PMP_GATEWAY_ALLOWED_HOSTS", "http://gpu.example.com"),
+        ("PMP_GATEWAY_ALLOWED_HOSTS", "*"),
+        ("PMP_GATEWAY_PUBLIC_METRICS", "yes"),
     ],
 )
 def test_a_wrong_value_is_refused_by_the_name_of_its_variable(name: str, value: str) -> None:
     with pytest.raises(SettingsInvalid, match=name):
         Settings.from_env({name: value})
+
+
+@pytest.mark.parametrize("origin", ["*", "http://localhost:3000", "http://[::1]:3000", "app://obsidian.md"])
+def test_an_origin_may_be_whatever_browsers_send(origin: str) -> None:
+    assert Settings.from_env({"PMP_GATEWAY_CORS_ORIGINS": origin}).cors_origins == (origin,)
 
 
 def test_credentials_in_the_backend_url_are_refused_and_not_repeated() -> None:
