@@ -1,0 +1,149 @@
+"""Our gateway beside its peers: each in turns on one core, the load and the engine's stand-in on another.
+
+python -m bench.gateway [--quick] [--peers nginx,vllm-router,...] [--rounds N] [--write]
+"""
+
+import argparse
+import contextlib
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from bench.gateway import ours, proxies, routers
+from bench.gateway.measures import DIRECT_VISITS, FULL, QUICK, VISITS, Bench, Effort, Figures
+from bench.gateway.native import Load, LoadFailed, Upstream, compile_programs
+from bench.gateway.report import tables, write_between_markers
+from bench.gateway.results import DIRECT, Results, with_added
+from bench.gateway.server import Candidate, StartFailed, running
+
+PEERS = {
+    "nginx": proxies.nginx,
+    "haproxy": proxies.haproxy,
+    "vllm-router": routers.vllm_router,
+    "sglang-router": routers.sglang_router,
+    "litellm": routers.litellm,
+}
+_DOCUMENT = Path(__file__).parents[2] / "docs" / "performance.md"
+_SERVER_CORE, _LOAD_CORE = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    peers: Sequence[str]
+    rounds: int
+    effort: Effort
+    cache: Path
+    write: bool
+
+
+def main() -> int:
+    options = _options()
+    if len(os.sched_getaffinity(0)) < 2:
+        sys.stderr.write("two cores are needed: one for the server under test, one for the load\n")
+        return 1
+    options.cache.mkdir(parents=True, exist_ok=True)
+    candidates, versions = _installed(options)
+    with tempfile.TemporaryDirectory(prefix="pmpctl-bench-") as folder:
+        compile_programs(Path(folder))
+        # Only now: compiling and installing may use the whole machine.
+        os.sched_setaffinity(0, {_LOAD_CORE})
+        results, load_averages = _measure(options, candidates, Path(folder))
+    text = f"{_heading(options, versions, load_averages)}\n\n{tables(results, ours.NAME, list(versions))}"
+    print(text)
+    if options.write:
+        write_between_markers(_DOCUMENT, text)
+    return 0
+
+
+def _options() -> Options:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.gateway", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="2 short rounds beside nginx: about a minute")
+    parser.add_argument("--peers", metavar="A,B", help=f"which of {', '.join(PEERS)} (default: all; --quick: nginx)")
+    parser.add_argument("--rounds", type=int, help="how often each has its turn (default: 3; --quick: 2)")
+    parser.add_argument(
+        "--cache", type=Path, default=Path.home() / ".cache" / "pmpctl-bench", help="where peers are installed"
+    )
+    parser.add_argument("--write", action="store_true", help=f"put the tables into {_DOCUMENT.name}")
+    given = parser.parse_args()
+    peers = [peer for peer in given.peers.split(",") if peer] if given.peers is not None else None
+    for peer in peers or ():
+        if peer not in PEERS:
+            parser.error(f"no peer is called {peer}; there are {', '.join(PEERS)}")
+    if peers is None:
+        peers = ["nginx"] if given.quick else list(PEERS)
+    rounds = given.rounds or (2 if given.quick else 3)
+    return Options(peers, rounds, QUICK if given.quick else FULL, given.cache.absolute(), given.write)
+
+
+def _installed(options: Options) -> tuple[list[Candidate], dict[str, str]]:
+    """Those that can be measured, with their versions; a peer that cannot be installed is left out."""
+    direct = Candidate(DIRECT, lambda: "", None)
+    candidates, versions = [], {}
+    for candidate in [direct, ours.CANDIDATE, *(PEERS[peer](options.cache) for peer in options.peers)]:
+        try:
+            versions[candidate.name] = candidate.install()
+        except (proxies.NotInstalled, subprocess.CalledProcessError) as error:
+            _say(f"{candidate.name} is left out: {error}")
+        else:
+            candidates.append(candidate)
+    return candidates, versions
+
+
+def _measure(options: Options, candidates: Sequence[Candidate], folder: Path) -> tuple[Results, list[float]]:
+    rounds, load_averages = [], []
+    numbers, ids = count(1), count(1)
+    with Upstream(folder) as upstream:
+        for number in range(1, options.rounds + 1):
+            figures: dict[str, Figures] = {}
+            for candidate in candidates:
+                began = time.monotonic()
+                load_averages.append(os.getloadavg()[0])
+                figures[candidate.name] = {}
+                for measures in VISITS if candidate.launch else DIRECT_VISITS:
+                    site = folder / f"server-{next(numbers)}"
+                    try:
+                        with running(candidate, site, upstream.port, _SERVER_CORE) as server:
+                            bench = Bench(server, upstream, Load(folder), options.effort, candidate.stream_limit, ids)
+                            for measure in measures:
+                                with _failures_said(f"{candidate.name}: {measure.__name__}"):
+                                    figures[candidate.name] |= measure(bench)
+                    except StartFailed as error:
+                        _say(f"{candidate.name} did not start: {error}")
+                    # A log of a million requests is of no use any more.
+                    shutil.rmtree(site, ignore_errors=True)
+                _say(f"round {number} of {options.rounds}: {candidate.name} took {time.monotonic() - began:.0f} s")
+            rounds.append(with_added(figures))
+    return Results(rounds), load_averages
+
+
+@contextlib.contextmanager
+def _failures_said(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (LoadFailed, OSError, subprocess.SubprocessError) as error:
+        _say(f"{what} failed: {error}")
+
+
+def _heading(options: Options, versions: dict[str, str], load_averages: Sequence[float]) -> str:
+    named = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    machine = f"Python {platform.python_version()}, {os.cpu_count()} cores, Linux {platform.release().split('-')[0]}"
+    return f"{machine}, load {statistics.median(load_averages):.1f}, {options.rounds} rounds in turns; {named}:"
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

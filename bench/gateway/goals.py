@@ -1,0 +1,52 @@
+"""What the gateway is held to, and whether the figures meet it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bench.gateway.results import Results, Spread
+
+
+class Verdict(StrEnum):
+    MET = "met"
+    NOT_MET = "**not met**"
+    UNKNOWN = "not measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A limit on a figure, or with a peer on the ratio of ours to the peer's."""
+
+    measure: str
+    limit: float
+    at_most: bool = True
+    peer: str | None = None
+
+    def value(self, results: Results, ours: str) -> Spread | None:
+        return results.ratio(ours, self.peer, self.measure) if self.peer else results.figure(ours, self.measure)
+
+    def verdict(self, results: Results, ours: str) -> Verdict:
+        value = self.value(results, ours)
+        if value is None:
+            return Verdict.UNKNOWN
+        met = value.median <= self.limit if self.at_most else value.median >= self.limit
+        return Verdict.MET if met else Verdict.NOT_MET
+
+
+GOALS = (
+    Goal("cpu_per_request_us", 0.65, peer="vllm-router"),
+    Goal("cpu_per_request_us", 0.65, peer="sglang-router"),
+    Goal("requests_per_second", 1.3, at_most=False, peer="vllm-router"),
+    Goal("requests_per_second", 1.3, at_most=False, peer="sglang-router"),
+    Goal("cpu_per_chunk_us", 1.0, peer="sglang-router"),
+    Goal("requests_per_second", 100, at_most=False, peer="litellm"),
+    Goal("added_first_byte_us", 500),
+    Goal("abort_busy_worst_ms", 5),
+    Goal("abort_quiet_worst_ms", 5),
+    Goal("abort_pending_worst_ms", 5),
+    Goal("idle_mb_per_1000", 20),
+    Goal("stalled_growth_mb", 5),
+    Goal("fairness_slowest", 0.5, at_most=False),
+    Goal("requests_per_second", 0.7, at_most=False, peer="nginx"),
+    Goal("cpu_per_request_us", 1.6, peer="nginx"),
+    Goal("cpu_per_chunk_us", 1.35, peer="nginx"),
+)

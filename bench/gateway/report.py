@@ -1,0 +1,141 @@
+"""The tables: figures of every server, ratios of ours to each peer, and the goals."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench.gateway.goals import GOALS, Goal
+from bench.gateway.measures import ABORT_LIMIT_MS
+from bench.gateway.results import DIRECT, Results, Spread
+
+BEGIN = "<!-- bench/gateway: begin -->"
+END = "<!-- bench/gateway: end -->"
+
+_LABELS: Mapping[str, str] = {
+    "latency_us": "median latency, 1 connection, us",
+    "added_latency_us": "... added to a direct connection, us",
+    "requests_per_second": "requests/s, 64 connections",
+    "busy_percent": "... and how busy its core was, %",
+    "cpu_per_request_us": "CPU per request, us",
+    "cpu_per_chunk_us": "CPU per chunk, 256 paced streams, us",
+    "chunk_delay_us": "... median delay of a chunk, us",
+    "chunk_delay_p99_us": "... p99 delay of a chunk, us",
+    "first_byte_us": "median time to first byte of a stream, us",
+    "added_first_byte_us": "... added to a direct connection, us",
+    "abort_busy_ms": "client leaves a busy stream: engine sees it, ms",
+    "abort_busy_worst_ms": "... worst of a round, ms",
+    "abort_quiet_ms": "client leaves a quiet stream, ms",
+    "abort_quiet_worst_ms": "... worst of a round, ms",
+    "abort_pending_ms": "client leaves before the answer, ms",
+    "abort_pending_worst_ms": "... worst of a round, ms",
+    "base_mb": "memory before that, MB",
+    "idle_mb_per_1000": "memory per 1,000 idle streams, MB",
+    "stalled_growth_mb": "growth with a stalled reader of 70 MB, MB",
+    "fairness_slowest": "1,000 streams of 50 chunks/s: slowest over median",
+}
+_GOAL_LABELS: Mapping[str, str] = {
+    "added_first_byte_us": "added time to first byte, median, us",
+    "abort_busy_worst_ms": "abort, busy stream, worst of a round, ms",
+    "abort_quiet_worst_ms": "abort, quiet stream, worst of a round, ms",
+    "abort_pending_worst_ms": "abort, pending request, worst of a round, ms",
+    "requests_per_second": "requests/s",
+    "cpu_per_chunk_us": "CPU per paced chunk",
+    "cpu_per_request_us": "CPU per request",
+}
+# The worst case of an abort and what says nothing by itself are left out of the ratios.
+_COMPARED = (
+    "latency_us",
+    "requests_per_second",
+    "cpu_per_request_us",
+    "cpu_per_chunk_us",
+    "chunk_delay_us",
+    "chunk_delay_p99_us",
+    "first_byte_us",
+    "idle_mb_per_1000",
+)
+
+
+def tables(results: Results, ours: str, servers: Sequence[str]) -> str:
+    peers = [server for server in servers if server not in (ours, DIRECT)]
+    parts = [_figures(results, servers)]
+    if ours in servers and peers:
+        parts.append(_ratios(results, ours, peers))
+    if ours in servers:
+        parts.append(_goals(results, ours))
+    return "\n\n".join(parts)
+
+
+def _figures(results: Results, servers: Sequence[str]) -> str:
+    rows = []
+    for name, label in _LABELS.items():
+        found = [results.figure(server, name) for server in servers]
+        if any(found):
+            rows.append([label, *(_median(name, each) for each in found)])
+    return _table(["median of the rounds", *servers], rows)
+
+
+def _ratios(results: Results, ours: str, peers: Sequence[str]) -> str:
+    rows = []
+    for name in _COMPARED:
+        found = [results.ratio(ours, peer, name) for peer in peers]
+        if any(found):
+            rows.append([_LABELS[name].rsplit(",", 1)[0], *(_spread(each, "x") for each in found)])
+    return _table([f"{ours} over", *peers], rows)
+
+
+def _goals(results: Results, ours: str) -> str:
+    rows = [
+        [_goal_label(goal), _goal_limit(goal), _goal_value(goal, results, ours), goal.verdict(results, ours)]
+        for goal in GOALS
+    ]
+    return _table(["goal", "limit", "measured", ""], rows)
+
+
+def _goal_label(goal: Goal) -> str:
+    label = _GOAL_LABELS.get(goal.measure) or _LABELS[goal.measure]
+    return f"{label}, over {goal.peer}'s" if goal.peer else label
+
+
+def _goal_limit(goal: Goal) -> str:
+    return f"{'at most' if goal.at_most else 'at least'} {goal.limit:g}{'x' if goal.peer else ''}"
+
+
+def _goal_value(goal: Goal, results: Results, ours: str) -> str:
+    return _spread(goal.value(results, ours), "x" if goal.peer else "")
+
+
+def _median(name: str, spread: Spread | None) -> str:
+    if spread is None:
+        return "-"
+    if name.startswith("abort_") and spread.median >= ABORT_LIMIT_MS:
+        return f"over {ABORT_LIMIT_MS:,.0f}"
+    return _number(spread.median)
+
+
+def _number(value: float) -> str:
+    magnitude = abs(value)
+    if magnitude >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.0f}" if magnitude >= 100 else f"{value:.1f}" if magnitude >= 10 else f"{value:.2f}"
+
+
+def _spread(spread: Spread | None, unit: str) -> str:
+    """The median, and from where to where the rounds went."""
+    if spread is None:
+        return "-"
+    return f"{_number(spread.median)}{unit} ({_number(spread.least)} to {_number(spread.most)})"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join([_row(head), "|" + "---|" * len(head), *map(_row, rows)])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def write_between_markers(document: Path, text: str) -> None:
+    before, begin, rest = document.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{document} has no lines {BEGIN} and {END}")
+    document.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
