@@ -188,6 +188,20 @@ class GatewaySettings(Table):
     log_headers: Sequence[rules.Header] = Field(
         ("X-Signal-Hunter-Operation",), description="Request headers that the gateway writes into its access log."
     )
+    metrics: bool = Field(
+        False, description="Show `/metrics` on `listen` too, to who has a token; the control socket always has it."
+    )
+    cors_origins: Sequence[rules.Origin] = Field(
+        (),
+        description='Web pages whose scripts may use the API; `["*"]` lets every page in. Default: none.',
+        examples=[["https://chat.example"]],
+    )
+    allowed_hosts: Sequence[rules.HostName] = Field(
+        (),
+        description="Further host names to answer to. Without tokens, only IP addresses, `localhost` and names without "
+        "a dot are; once any is listed here, that holds with tokens too.",
+        examples=[["gpu.example.com"]],
+    )
     max_body_mib: rules.Positive = Field(64, description="The largest request body that is let in, in MiB.")
     requests_per_minute: rules.Limit = Field(
         0,

@@ -23,6 +23,11 @@ _IMAGE = re.compile(
 _LISTEN = re.compile(r"(?:\[(?P<v6>[^]%]+)\]|(?P<v4>[^:]+)):(?P<port>[0-9]{1,5})")
 _GPU = re.compile(r"\d+(?::\d+)?|GPU-[0-9A-Za-z-]+|MIG-[0-9A-Za-z/-]+")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+# As browsers write it: no path, and no port that the scheme means anyway. `*` is every page.
+_ORIGIN = re.compile(
+    r"\*|(?!http://[^/]*:80$|https://[^/]*:443$)[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
+)
+_HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key"})
 
 
@@ -108,6 +113,24 @@ def _header(value: str) -> str:
     return value
 
 
+def _origin(value: str) -> str:
+    if not _ORIGIN.fullmatch(value):
+        raise broken(
+            f"holds no origin of web pages: {_shown(value)}",
+            'Write it as browsers send it, in lower case and without a path, such as "https://chat.example", '
+            'or "*" for every page.',
+        )
+    return value
+
+
+def _host_name(value: str) -> str:
+    if not _HOST_NAME.fullmatch(value):
+        raise broken(
+            f"holds no host name: {_shown(value)}", 'Write the name alone, without a port, such as "gpu.example.com".'
+        )
+    return value
+
+
 def _gpus(value: Any) -> Any:
     if value == "all":
         return value
@@ -150,6 +173,8 @@ ImageReference = Annotated[str, Field(min_length=1), AfterValidator(_image)]
 ChatTemplate = Annotated[str, Field(min_length=1), AfterValidator(_chat_template)]
 Listen = Annotated[str, Field(min_length=1), AfterValidator(_listen)]
 Header = Annotated[str, _schema(_HEADER), AfterValidator(_header)]
+Origin = Annotated[str, _schema(_ORIGIN), AfterValidator(_origin)]
+HostName = Annotated[str, _schema(_HOST_NAME), AfterValidator(_host_name)]
 Gpus = Annotated[Literal["all"] | tuple[str | int, ...], BeforeValidator(_gpus)]
 Memlock = Annotated[Literal["unlimited"] | int | None, BeforeValidator(_memlock)]
 DockerHost = Annotated[str, Field(min_length=1), AfterValidator(_docker_host)]

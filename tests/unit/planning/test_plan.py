@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pmp_gateway.settings import Settings
 from pmpctl.errors import GpuNotAvailable, OpenListener, PlanInvalid, ProfileUnknown
 from pmpctl.planning.host import LocalFile
 from pmpctl.planning.plan import LABEL_PLAN, as_data
@@ -45,6 +46,18 @@ def test_another_profile_leaves_the_gateway_as_it_is() -> None:
 
     assert one.gateway.hash == other.gateway.hash
     assert one.engine.hash != other.engine.hash
+
+
+def test_the_gateway_understands_what_the_plan_tells_it() -> None:
+    told = {"metrics": True, "cors_origins": ["https://chat.example", "*"], "allowed_hosts": ["gpu.example.com"]}
+    understood = Settings.from_env(plan(gateway=told).gateway.env)
+    assert understood.public_metrics
+    assert understood.cors_origins == ("https://chat.example", "*")
+    assert understood.allowed_hosts == ("gpu.example.com",)
+
+    default = Settings.from_env(plan().gateway.env)
+    assert not default.public_metrics
+    assert (default.cors_origins, default.allowed_hosts) == ((), ())
 
 
 def test_the_hash_follows_what_runs_and_not_when_or_why() -> None:

@@ -97,6 +97,39 @@ def test_other_addresses_are_told_with_examples(listen: str, tmp_path: Path) -> 
     assert '"127.0.0.1:8000"' in cure
 
 
+@pytest.mark.parametrize(
+    "origin", ["*", "https://chat.example", "http://localhost:3000", "http://[::1]:3000", "app://obsidian.md"]
+)
+def test_an_origin_is_what_browsers_send(origin: str, tmp_path: Path) -> None:
+    assert list(settings(tmp_path, "gateway", f'cors_origins = ["{origin}"]').gateway.cors_origins) == [origin]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "chat.example",
+        "https://chat.example/",
+        "https://Chat.example",
+        "https://chat.example:443",
+        "http://a:80",
+        "null",
+    ],
+)
+def test_other_origins_are_told_with_an_example(origin: str, tmp_path: Path) -> None:
+    message, cure = settings_complaint(tmp_path, "gateway", f'cors_origins = ["{origin}"]')
+    assert message == f'item 1 of "cors_origins" holds no origin of web pages: "{origin}"'
+    assert '"https://chat.example"' in cure
+
+
+def test_a_host_name_stands_alone(tmp_path: Path) -> None:
+    names = settings(tmp_path, "gateway", 'allowed_hosts = ["gpu.example.com", "GPU_1"]').gateway.allowed_hosts
+    assert list(names) == ["gpu.example.com", "GPU_1"]
+    for wrong in ("gpu.example.com:8000", "http://gpu", "*", ""):
+        message, cure = settings_complaint(tmp_path, "gateway", f'allowed_hosts = ["{wrong}"]')
+        assert message.startswith('item 1 of "allowed_hosts"')
+        assert cure
+
+
 def test_headers_that_hold_secrets_stay_out_of_the_log(tmp_path: Path) -> None:
     assert list(settings(tmp_path, "gateway", 'log_headers = ["X-Id"]').gateway.log_headers) == ["X-Id"]
     assert list(settings(tmp_path, "gateway", "log_headers = []").gateway.log_headers) == []
