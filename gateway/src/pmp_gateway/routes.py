@@ -10,6 +10,7 @@ from pmp_gateway.failures import MethodNotAllowed, RouteUnknown
 class Handler(Enum):
     HEALTH = auto()
     MODELS = auto()
+    METRICS = auto()
     INFERENCE = auto()
 
 
@@ -34,21 +35,24 @@ _TABLE: Mapping[bytes, tuple[str, Handler]] = {
 _ID_PART = rb"[A-Za-z0-9][A-Za-z0-9._:@+-]*"
 _ONE_MODEL = re.compile(rb"/v1/models/" + _ID_PART + rb"(?:(?:/|%2[Ff])" + _ID_PART + rb")*")
 
+_METRICS_PATH = b"/metrics"
+
 ONE_MODEL = "/v1/models/{id}"
 # The names of all routes that are one path; they and ONE_MODEL are all the names there are.
-ROUTE_NAMES: Mapping[bytes, str] = {path: path.decode() for path in _TABLE}
+ROUTE_NAMES: Mapping[bytes, str] = {path: path.decode() for path in (*_TABLE, _METRICS_PATH)}
 
 
-def find_handler(method: str, raw_path: bytes) -> Handler:
+def find_handler(method: str, raw_path: bytes, *, with_metrics: bool = False) -> Handler:
     """Matches the path exactly as it came over the wire, so that no spelling of a path can mean another one."""
-    allowed, handler = _find(raw_path)
+    is_metrics = with_metrics and raw_path == _METRICS_PATH
+    allowed, handler = ("GET", Handler.METRICS) if is_metrics else _find(raw_path)
     if method != allowed:
         raise MethodNotAllowed(allowed)
     return handler
 
 
 def allowed_method(raw_path: bytes) -> str:
-    """The one method that a path takes; raises RouteUnknown."""
+    """The one method that a path of the API takes; raises RouteUnknown."""
     return _find(raw_path)[0]
 
 

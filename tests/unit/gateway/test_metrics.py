@@ -12,9 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pmp_gateway import __version__
 from pmp_gateway.control_schema import Phase
-from pmp_gateway.failures import RULES
+from pmp_gateway.failures import RULES, MethodNotAllowed, RouteUnknown
 from pmp_gateway.metrics import Metrics, Now
 from pmp_gateway.metrics_page import MetricsPage
+from pmp_gateway.routes import Handler, find_handler
 from tests.unit.gateway.conftest import StartGateway
 from tests.unit.gateway.outcomes import Finished
 from tests.unit.gateway.stub import Backend, Call
@@ -256,3 +257,12 @@ def test_the_control_client_prints_the_page(start_gateway: StartGateway, tmp_pat
         check=True,
     )
     assert Page(done.stdout).value("build_info", version=__version__) == 1
+
+
+def test_metrics_are_a_route_of_the_api_only_where_that_is_asked_for() -> None:
+    assert find_handler("GET", b"/metrics", with_metrics=True) is Handler.METRICS
+    with pytest.raises(MethodNotAllowed):
+        find_handler("POST", b"/metrics", with_metrics=True)
+    for method in ("GET", "POST"):
+        with pytest.raises(RouteUnknown):
+            find_handler(method, b"/metrics")
