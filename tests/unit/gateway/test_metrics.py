@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
@@ -133,6 +133,7 @@ def test_durations_are_kept_apart_by_class_of_status(metrics: Metrics) -> None:
     assert page.value("request_duration_seconds_bucket", route=CHAT, le="0.005", **{"class": "4xx"}) == 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(min_value=0, max_value=20)))
 def test_a_bucket_counts_every_value_up_to_its_bound(gaps: list[float]) -> None:
     metrics = Metrics(lambda: Now(Phase.OPEN, in_flight=0, held=0))

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pmp_gateway.failures import GatewayError, Headers, HostNotAllowed, HostRepeated, OriginNotAllowed, answer_to
@@ -112,6 +112,7 @@ def test_a_browser_that_asks_for_another_page_is_refused() -> None:
         Cors([PAGE.decode()]).preflight(CHAT, preflight_from(b"https://evil.example"))
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_names_of_headers_are_repeated_only_where_they_are_names(names: bytes) -> None:
     answer = Cors(["*"]).preflight(CHAT, preflight_from(PAGE, names=names))
