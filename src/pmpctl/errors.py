@@ -203,6 +203,27 @@ class TokenFileInvalid(PmpctlError):
     exit_status = ExitStatus.INVALID
 
 
+class TokenUnknown(PmpctlError):
+    """No token has that name."""
+
+    code = "token_unknown"
+    exit_status = ExitStatus.INVALID
+
+
+class TokenConflict(PmpctlError):
+    """Another token has that name, or is that very token."""
+
+    code = "token_conflict"
+    exit_status = ExitStatus.INVALID
+
+
+class LastToken(PmpctlError):
+    """Without it the API would be open to everybody, and nobody said that this is meant."""
+
+    code = "last_token"
+    exit_status = ExitStatus.INVALID
+
+
 class DockerNotAvailable(PmpctlError):
     code = "docker_not_available"
     exit_status = ExitStatus.HOST_NOT_READY

@@ -50,3 +50,7 @@ class Workspace:
     @property
     def lock_file(self) -> Path:
         return self.state_dir / "lock"
+
+    @property
+    def tokens_lock_file(self) -> Path:
+        return self.state_dir / "tokens.lock"

@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "status": ("pmpctl.cli.status", "status"),
     "vram-check": ("pmpctl.cli.vram", "vram_check"),
     "logs": ("pmpctl.cli.logs", "logs"),
+    "token": ("pmpctl.cli.tokens", "app"),
     "profiles": ("pmpctl.cli.profiles", "app"),
     "render": ("pmpctl.cli.render", "app"),
 }

@@ -33,7 +33,7 @@ def logs(
 
     Its stdout goes to stdout, its stderr to stderr.
     """
-    from pmpctl.cli.since import parse_since
+    from pmpctl.cli.times import parse_since
     from pmpctl.operations.logs import logs as read_logs
     from pmpctl.planning.plan import Role, as_data
     from pmpctl.runtime.base import LogQuery

@@ -83,13 +83,12 @@ def count_tokens(path: Path) -> int:
 def write_tokens(file: TokenFile, *, uid: int, gid: int) -> None:
     """Replace the file by one that a gateway which runs as that user can read, as far as it is ours to say.
 
-    What is there keeps its owner and mode if they serve; a new file is for that user alone.
+    What is there keeps its owner and mode, unless only root could read it; a new file is for that user alone.
     """
     # A link stays one: some keep the file elsewhere.
     path = file.path.resolve()
     owner, mode = (uid, gid), 0o600
-    if path.exists() and _readable_by(path, uid, gid):
-        status = path.stat()
+    if path.exists() and ((status := path.stat()).st_uid != 0 or _readable_by(path, uid, gid)):
         owner, mode = (status.st_uid, status.st_gid), status.st_mode & 0o777
     if os.geteuid() != 0:
         # Only root can give a file away; a group that both are in can share it all the same.

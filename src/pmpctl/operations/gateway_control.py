@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from pmp_gateway.control_schema import GatewayStatus
+from pmp_gateway.control_schema import VERBS, AuthStatus, ControlAnswer, GatewayStatus
 from pmpctl.planning.gateway_unit import CONTROL_SOCKET
 from pmpctl.workspace import Workspace
 
@@ -17,6 +17,17 @@ def gateway_status(workspace: Workspace) -> GatewayStatus | None:
     try:
         with _client(workspace.control_dir) as client:
             return GatewayStatus.from_data(client.get("/status").raise_for_status().json())
+    except (OSError, httpx.HTTPError, ValueError, KeyError, TypeError):
+        return None
+
+
+def reload_tokens(workspace: Workspace) -> ControlAnswer | None:
+    """Has the gateway read its token file now; None when nobody answers on the socket."""
+    try:
+        with _client(workspace.control_dir) as client:
+            data = client.post(VERBS["reload"].path).json()
+            auth = AuthStatus(data["auth"]["enabled"], data["auth"]["tokens"])
+            return ControlAnswer(data["ok"], data["message"], auth)
     except (OSError, httpx.HTTPError, ValueError, KeyError, TypeError):
         return None
 

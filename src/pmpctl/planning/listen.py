@@ -41,7 +41,7 @@ def public_listener(settings: GatewaySettings, *, has_tokens: bool) -> Listener:
     if not listener.is_loopback and not has_tokens and not settings.allow_open:
         raise OpenListener(
             f"[gateway] listen = {settings.listen!r} opens the API to the network, and no token guards it",
-            cure=f'Put at least one token into {settings.auth_config} ({{"tokens": ["..."]}}), '
+            cure=f"Make a token with `pmpctl token add NAME` (it goes into {settings.auth_config}), "
             "or set `allow_open = true` under [gateway] if an open API is meant.",
         )
     return listener

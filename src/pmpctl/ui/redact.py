@@ -15,6 +15,12 @@ _SECRET_KEY = re.compile(
 _PLACEHOLDER = r"(?![\"']?(?i:bearer\s+)?(?:\$\{?[A-Z_]+\b|<[\w -]{1,40}>))"
 
 
+class Revealed(str):
+    """The secret that a command is there to show: among all data this alone passes as it is."""
+
+    __slots__ = ()
+
+
 class _Pattern(NamedTuple):
     """Keeps its first group and masks what follows it; $NAME and <name>, in an example to paste, stay.
 
@@ -97,6 +103,8 @@ class Redactor:
 
     def data(self, value: Any) -> Any:
         """The same for JSON-ready data: every string, and what stands under a key that names a secret."""
+        if isinstance(value, Revealed):
+            return value
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
@@ -106,7 +114,7 @@ class Redactor:
         return value
 
     def _member(self, key: str, value: Any) -> Any:
-        if not _SECRET_KEY.match(key):
+        if not _SECRET_KEY.match(key) or isinstance(value, Revealed):
             return self.data(value)
         if isinstance(value, str):
             return MASK if value else value

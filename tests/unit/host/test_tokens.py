@@ -98,21 +98,27 @@ def test_a_link_to_the_file_stays_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_root_hands_the_file_to_the_gateways_user_unless_that_user_can_read_it_already(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, (1234, 1235, 0o600)),
+        ((0, 0, 0o600), (1234, 1235, 0o600)),
+        ((0, 1235, 0o640), (0, 1235, 0o640)),
+        ((65532, 65532, 0o400), (65532, 65532, 0o400)),
+    ],
+)
+def test_root_hands_a_file_that_is_roots_alone_to_the_gateways_user_and_leaves_others_to_whom_they_are(
+    before: tuple[int, int, int] | None, after: tuple[int, int, int], tmp_path: Path
+) -> None:
     path = tmp_path / "auth.json"
-    status = added_to(path, 1234, 1235)
-    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (1234, 1235, 0o600)
+    if before is not None:
+        path.touch()
+        os.chown(path, *before[:2])
+        path.chmod(before[2])
 
-    os.chown(path, 0, 1235)
-    path.chmod(0o640)
-    path.write_text("")
     status = added_to(path, 1234, 1235)
-    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (0, 1235, 0o640)
 
-    path.chmod(0o600)
-    path.write_text("")
-    status = added_to(path, 1234, 1235)
-    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (1234, 1235, 0o600)
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == after
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

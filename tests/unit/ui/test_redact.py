@@ -6,7 +6,7 @@ import pytest
 from pmpctl.errors import DockerNotAvailable
 from pmpctl.operations.events import Event, Notice, Operation, PhaseFinished, PhaseProgress, PhaseStarted
 from pmpctl.ui.console import Ui
-from pmpctl.ui.redact import Redactor
+from pmpctl.ui.redact import Redactor, Revealed
 from pmpctl.ui.terminal import Writer
 from tests.terminal import on_a_terminal
 
@@ -94,6 +94,15 @@ def test_a_line_of_a_megabyte_is_redacted_at_once(piece: str) -> None:
 
 def test_of_two_registered_secrets_the_longer_is_masked_whole() -> None:
     assert Redactor(["secret-one", "secret-one-and-two"]).text("is secret-one-and-two") == "is ***"
+
+
+def test_the_one_secret_that_a_command_is_there_to_show_passes_and_its_neighbours_do_not() -> None:
+    redactor = Redactor([CANARY])
+    assert redactor.data({"token": Revealed(CANARY), "old_token": "x", "said": f"made {CANARY}"}) == {
+        "token": CANARY,
+        "old_token": "***",
+        "said": "made ***",
+    }
 
 
 def test_variables_named_like_secrets_are_registered_from_the_environment() -> None:
