@@ -1,40 +1,21 @@
 """`token`: who may use the API. A token is shown once, when it is made, and only its hash is kept."""
 
-import contextlib
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
-from filelock import FileLock, Timeout
-
-from pmpctl.errors import (
-    LastToken,
-    TokenConflict,
-    TokenFileInvalid,
-    TokenUnknown,
-    UsageError,
-    WorkspaceLocked,
-    WorkspaceNotWritable,
-)
-from pmpctl.host.files import hand_over, make_folder
+from pmpctl.errors import LastToken, TokenConflict, TokenUnknown, UsageError
 from pmpctl.host.token_entries import NAME_RULE, TokenEntry, digest_of, name_fault, utc_text
-from pmpctl.host.tokens import TokenFile, read_tokens, require_readable_by, write_tokens
-from pmpctl.operations.environment import Environment, owner_of, prepare_state_folder
+from pmpctl.host.tokens import TokenFile, read_tokens
+from pmpctl.operations.environment import Environment
 from pmpctl.operations.events import Notice, Operation
-from pmpctl.operations.gateway_control import reload_tokens
-from pmpctl.planning.gateway_unit import user_in_container
+from pmpctl.operations.token_changes import Told, put_in_force, tokens_locked
 from pmpctl.profiles.model import ProfileFile
-from pmpctl.workspace import Workspace
 
 _SECRET_BYTES = 32
 _SHORTEST_OWN, _LONGEST_OWN = 16, 512
-_LOCK_TIMEOUT_SECONDS = 10
-
-Told = Literal["reloaded", "refused", "no-answer"]
-"""How the running gateway took the change: at once, not at all, or there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +84,11 @@ def plan_add_token(environment: Environment, new: NewToken) -> Operation[TokenAd
 
 def add_token(environment: Environment, new: NewToken) -> Operation[TokenAdded]:
     file = environment.profile_file()
-    with _locked(environment.workspace):
+    with tokens_locked(environment.workspace):
         tokens = read_tokens(_path(environment, file))
         entry, secret = _make(tokens, new)
         yield from _say_what_adding_changes(tokens)
-        told = yield from _put_in_force(environment, tokens.adding(entry))
+        told = yield from put_in_force(environment.workspace, tokens.adding(entry))
     return TokenAdded(tokens.path, _report(entry), secret if new.secret is None else None, told)
 
 
@@ -123,11 +104,11 @@ def plan_revoke_tokens(environment: Environment, names: Sequence[str], *, allow_
 
 def revoke_tokens(environment: Environment, names: Sequence[str], *, allow_open: bool) -> Operation[TokensRevoked]:
     file = environment.profile_file()
-    with _locked(environment.workspace):
+    with tokens_locked(environment.workspace):
         tokens = read_tokens(_path(environment, file))
         gone = _find(tokens, names)
         left = _without(tokens, gone, file, allow_open=allow_open)
-        told = yield from _put_in_force(environment, left)
+        told = yield from put_in_force(environment.workspace, left)
     yield from _say_what_is_left(tokens, left, file)
     return _revoked(gone, left, told)
 
@@ -218,33 +199,6 @@ def _say_what_is_left(before: TokenFile, left: TokenFile, file: ProfileFile) -> 
             yield Notice("warning", f"{old.name} is called {new.name} now: tokens without a name go by their place")
 
 
-def _put_in_force(environment: Environment, tokens: TokenFile) -> Operation[Told]:
-    uid, gid = owner_of(environment.workspace)
-    reader_uid, reader_gid = user_in_container(uid, gid)
-    make_folder(tokens.path.parent, uid=uid, gid=gid)
-    write_tokens(tokens, uid=reader_uid, gid=reader_gid)
-    answer = reload_tokens(environment.workspace)
-    if answer is None:
-        yield Notice(
-            "info",
-            "no gateway answered: it reads the file when it starts, or within a second if it runs out of reach",
-        )
-        try:
-            require_readable_by(tokens.path, reader_uid, reader_gid)
-        except TokenFileInvalid as error:
-            yield Notice("warning", f"in a container {error.message}; {error.cure}")
-        return "no-answer"
-    if not answer.ok:
-        yield Notice("warning", f"the running gateway keeps its old tokens: {answer.message}")
-        return "refused"
-    if answer.auth.tokens != len(tokens.entries):
-        yield Notice(
-            "warning", "the running gateway reads another token file: `pmpctl up` starts it anew with the one of now"
-        )
-        return "refused"
-    return "reloaded"
-
-
 def _revoked(gone: Sequence[TokenEntry], left: TokenFile, told: Told | None) -> TokensRevoked:
     return TokensRevoked(left.path, tuple(_report(entry) for entry in gone), len(left.entries), told)
 
@@ -260,28 +214,3 @@ def _report(entry: TokenEntry) -> TokenReport:
         requests_per_minute=entry.requests_per_minute,
         max_concurrent=entry.max_concurrent,
     )
-
-
-@contextlib.contextmanager
-def _locked(workspace: Workspace) -> Iterator[None]:
-    """Not the workspace's lock: a token can be revoked while a model starts."""
-    prepare_state_folder(workspace)
-    lock = FileLock(workspace.tokens_lock_file, timeout=_LOCK_TIMEOUT_SECONDS, mode=0o600)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise WorkspaceLocked(
-            f"another pmpctl has been changing the tokens of {workspace.root} for {_LOCK_TIMEOUT_SECONDS} s",
-            cure="Wait until it is done, or end it, and try again.",
-        ) from error
-    except OSError as error:
-        raise WorkspaceNotWritable(
-            f"{workspace.tokens_lock_file} cannot be written: {error.strerror}",
-            cure="Run this as the owner of the workspace.",
-        ) from error
-    try:
-        uid, gid = owner_of(workspace)
-        hand_over(workspace.tokens_lock_file, uid=uid, gid=gid)
-        yield
-    finally:
-        lock.release()

@@ -1,6 +1,8 @@
 import hashlib
+import hmac
 import json
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -147,6 +149,23 @@ def test_an_expired_token_is_told_so_and_still_guards_the_gateway(tmp_path: Path
     for headers in ([], _bearer("wrong")):
         with pytest.raises(Unauthorized):
             tokens.authenticate(headers)
+
+
+@pytest.mark.parametrize("presented", ["first", "second", "third", "none of them"])
+def test_every_token_is_compared_in_constant_time_whichever_one_matches(
+    presented: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = Tokens(_write(tmp_path / "auth.json", {"tokens": ["first", "second", "third"]}))
+    compared: list[bytes] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append(one)
+        return one == other
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    with suppress(Unauthorized):
+        tokens.authenticate(_bearer(presented))
+    assert compared == [hashlib.sha256(token).digest() for token in (b"first", b"second", b"third")]
 
 
 def test_a_token_brings_its_own_limits(tmp_path: Path) -> None:
