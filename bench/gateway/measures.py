@@ -106,6 +106,8 @@ def fairness(bench: Bench) -> Figures:
     """More chunks than most servers can take one by one: how far the slowest stream came beside the middle one."""
     streams = min(bench.effort.idle_streams, bench.stream_limit)
     seen = bench.streams(wire.paced_together(streams), streams, bench.effort.fair_ms)
+    if not seen["bytes_median"]:
+        raise LoadFailed("most streams came to a halt")
     return {"fairness_slowest": seen["bytes_slowest"] / seen["bytes_median"], "fairness_jain": seen["jain"]}
 
 

@@ -94,4 +94,6 @@ class Load:
         seen: dict[str, Any] = json.loads(done.stdout)
         if seen["errors"] or seen["started"] < connections:
             raise LoadFailed(f"{seen['errors']} error(s), {seen['started']} of {connections} connections had an answer")
+        if not seen["bytes"]:
+            raise LoadFailed("nothing came within the window")
         return seen

@@ -1,10 +1,12 @@
 """nginx and HAProxy as plain proxies: they check a token and pass everything on, unbuffered, and write no log."""
 
+import os
 import re
 import shutil
 import subprocess
 import tempfile
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.gateway import wire
@@ -59,6 +61,7 @@ global
 defaults
   mode http
   option abortonclose
+  option http-no-delay
   timeout connect 5s
   timeout client 1h
   timeout server 1h
@@ -74,53 +77,61 @@ backend engine
 
 
 class NotInstalled(Exception):
-    """The message tells how to install it."""
+    """The message tells why, and how to install it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """One of the machine, or unpacked into the cache from Debian's packages, which needs no root."""
+
+    name: str
+    packages: Sequence[str]
+    cache: Path
+
+    @property
+    def _root(self) -> Path:
+        return self.cache / "root"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"LD_LIBRARY_PATH": ":".join(map(str, self._root.glob("usr/lib/*-linux-gnu")))}
+
+    def find(self) -> str | None:
+        return shutil.which(self.name) or shutil.which(self.name, path=f"{_SBIN}:{self._root / 'usr' / 'sbin'}")
+
+    def install(self) -> str:
+        """Its version."""
+        try:
+            if not self.find():
+                self._unpack()
+            asked = [self.find() or self.name, "-v"]
+            said = subprocess.run(asked, env=os.environ | self.environment, capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise NotInstalled(f"{error}; on Debian: apt install {self.name}") from error
+        found = re.search(r"\d+\.\d+\.\d+", said.stdout + said.stderr)
+        return found[0] if found else "unknown"
+
+    def _unpack(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="pmpctl-bench-") as folder:
+            subprocess.run(["apt-get", "download", "-qq", *self.packages], cwd=folder, check=True, capture_output=True)
+            for archive in Path(folder).glob("*.deb"):
+                subprocess.run(["dpkg", "-x", archive, self._root], check=True, capture_output=True)
+
+    def launch(self, configuration: str, arguments: Sequence[str], site: Site) -> Launch:
+        """`configuration` is a template; the last of the arguments announces its file."""
+        file = site.folder / "configuration"
+        file.write_text(configuration.format(token=wire.TOKEN, port=site.port, upstream_port=site.upstream_port))
+        return Launch([self.find() or self.name, *arguments, file], self.environment)
 
 
 def nginx(cache: Path) -> Candidate:
-    return Candidate("nginx", partial(_version, "nginx", "nginx-light", cache), partial(_launch_nginx, cache))
+    program = _Program("nginx", ("nginx",), cache)
+    return Candidate(
+        "nginx", program.install, lambda site: program.launch(_NGINX, ["-p", str(site.folder), "-c"], site)
+    )
 
 
 def haproxy(cache: Path) -> Candidate:
-    return Candidate("haproxy", partial(_version, "haproxy", "haproxy", cache), partial(_launch_haproxy, cache))
-
-
-def _launch_nginx(cache: Path, site: Site) -> Launch:
-    config = site.folder / "nginx.conf"
-    config.write_text(_NGINX.format(token=wire.TOKEN, port=site.port, upstream_port=site.upstream_port))
-    return Launch([_find("nginx", cache), "-p", site.folder, "-c", config])
-
-
-def _launch_haproxy(cache: Path, site: Site) -> Launch:
-    config = site.folder / "haproxy.cfg"
-    config.write_text(_HAPROXY.format(token=wire.TOKEN, port=site.port, upstream_port=site.upstream_port))
-    return Launch([_find("haproxy", cache), "-db", "-f", config])
-
-
-def _version(program: str, package: str, cache: Path) -> str:
-    try:
-        path = _find(program, cache)
-    except NotInstalled:
-        _unpack(package, cache)
-        path = _find(program, cache)
-    said = subprocess.run([path, "-v"], capture_output=True, text=True, check=True)
-    found = re.search(r"\d+\.\d+\.\d+", said.stdout + said.stderr)
-    return found[0] if found else "unknown"
-
-
-def _find(program: str, cache: Path) -> str:
-    found = shutil.which(program) or shutil.which(program, path=f"{_SBIN}:{cache / 'root' / 'usr' / 'sbin'}")
-    if found is None:
-        raise NotInstalled(f"{program} is not installed; on Debian: apt install {program}")
-    return found
-
-
-def _unpack(package: str, cache: Path) -> None:
-    """A Debian package without installing it, which needs no root; what it depends on must be there."""
-    with tempfile.TemporaryDirectory(prefix="pmpctl-bench-") as folder:
-        try:
-            subprocess.run(["apt-get", "download", "-qq", package], cwd=folder, check=True, capture_output=True)
-            for archive in Path(folder).glob("*.deb"):
-                subprocess.run(["dpkg", "-x", archive, cache / "root"], check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise NotInstalled(f"{package} could not be fetched with apt-get ({error})") from error
+    packages = ("haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1")
+    program = _Program("haproxy", packages, cache)
+    return Candidate("haproxy", program.install, lambda site: program.launch(_HAPROXY, ["-db", "-f"], site))

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.gateway import wire
-from bench.gateway.server import Candidate, Launch, Site
+from bench.gateway.server import Candidate, Launch, Site, find_free_port
 
 # LiteLLM takes milliseconds a request and a chunk.
 _LITELLM_STREAM_LIMIT = 200
@@ -50,7 +50,7 @@ def _launch_sglang_router(cache: Path, site: Site) -> Launch:
 
 
 def _router_arguments(site: Site) -> list[str]:
-    where = ["--host", "127.0.0.1", "--port", str(site.port), "--prometheus-port", "0"]
+    where = ["--host", "127.0.0.1", "--port", str(site.port), "--prometheus-port", str(find_free_port())]
     return [*where, "--worker-urls", site.upstream_url, "--policy", "round_robin"]
 
 

@@ -73,7 +73,7 @@ def running(candidate: Candidate, folder: Path, upstream_port: int, core: int) -
         yield Server(upstream_port)
         return
     folder.mkdir(parents=True)
-    site = Site(folder, _find_free_port(), upstream_port)
+    site = Site(folder, find_free_port(), upstream_port)
     launch = candidate.launch(site)
     output_path = folder / "stderr"
     # Logs go to files, as a service's do.
@@ -95,7 +95,7 @@ def running(candidate: Candidate, folder: Path, upstream_port: int, core: int) -
         _stop(process, server)
 
 
-def _find_free_port() -> int:
+def find_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
