@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,23 @@ writer.put(b"second line\\n")
     path = tmp_path / "log"
     subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=30)
     assert path.read_text() == "first \nsecond line\n"
+
+
+def test_what_waits_when_the_process_ends_is_written() -> None:
+    code = "from pmp_gateway.log_writer import LineWriter\nLineWriter(1).put(b'last words\\n')"
+    done = subprocess.run([sys.executable, "-c", code], check=True, timeout=30, capture_output=True)
+    assert done.stdout == b"last words\n"
+
+
+def test_what_comes_while_earlier_lines_are_written_is_written_too(pipe: Pipe) -> None:
+    pipe.writer.put(b"x" * 500_000 + b"\n")
+    assert pipe.reader.read(1) == b"x"
+    pipe.writer.put(b"last\n")
+    with ThreadPoolExecutor() as pool:
+        closing = pool.submit(pipe.close)
+        assert pipe.writer._closing.wait(10)
+        assert pipe.reader.read().endswith(b"x\nlast\n")
+        closing.result()
 
 
 async def test_a_pipe_that_nobody_reads_stops_neither_answers_nor_the_end(tmp_path: Path, backend: Backend) -> None:
