@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import docker
+import httpx
 import pytest
 from docker.models.containers import Container
 
@@ -186,3 +187,29 @@ def test_a_gpu_that_does_not_exist_is_named_and_nothing_stays_behind(
     assert "no GPU 7" in up.stderr
     assert "nvidia-smi -L" in up.stderr
     assert containers_of(docker_client, stack) == {}
+
+
+def test_tokens_count_at_once_for_a_gateway_in_a_container_and_show_up_nowhere(
+    stack: Stack, docker_client: docker.DockerClient
+) -> None:
+    stack.run("up", "coding")
+    assert stack.ask()
+
+    added = stack.json("token", "add", "laptop", "--max-concurrent", "2")["data"]
+    token = added["token"]
+    assert added["gateway"] == "reloaded"
+    with pytest.raises(httpx.HTTPStatusError, match="401"):
+        stack.ask()
+    assert stack.ask(headers={"Authorization": f"Bearer {token}"})
+
+    other = stack.json("token", "add", "other")["data"]["token"]
+    assert stack.json("token", "revoke", "laptop")["data"]["gateway"] == "reloaded"
+    with pytest.raises(httpx.HTTPStatusError, match="401"):
+        stack.ask(headers={"Authorization": f"Bearer {token}"})
+    # The next gateway reads the file as well.
+    assert stack.run("up", "coding", "--restart").returncode == 0
+    assert stack.ask(headers={"Authorization": f"Bearer {other}"})
+
+    gateway = docker_client.containers.get(containers_of(docker_client, stack)["gateway"])
+    seen = [json.dumps(gateway.attrs), gateway.logs().decode(), json.dumps(gateway.top())]
+    assert all(secret not in text for secret in (token, other) for text in seen)
