@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from itertools import count
 from pathlib import Path
 
 from bench.gateway import ours, proxies, routers
-from bench.gateway.measures import DIRECT_VISITS, FULL, QUICK, VISITS, Bench, Effort, Figures
+from bench.gateway.measures import DIRECT_VISITS, FULL, QUICK, VISITS, Bench, Effort, Figures, Measure
 from bench.gateway.native import Load, LoadFailed, Upstream, compile_programs
 from bench.gateway.report import tables, write_between_markers
 from bench.gateway.results import DIRECT, Results, with_added
@@ -101,8 +100,9 @@ def _installed(options: Options) -> tuple[list[Candidate], dict[str, str]]:
 
 
 def _measure(options: Options, candidates: Sequence[Candidate], folder: Path) -> tuple[Results, list[float]]:
+    """The results, and how busy the machine was meanwhile."""
     rounds, load_averages = [], []
-    numbers, ids = count(1), count(1)
+    ids = count(1)
     with Upstream(folder) as upstream:
         for number in range(1, options.rounds + 1):
             figures: dict[str, Figures] = {}
@@ -111,20 +111,32 @@ def _measure(options: Options, candidates: Sequence[Candidate], folder: Path) ->
                 load_averages.append(os.getloadavg()[0])
                 figures[candidate.name] = {}
                 for measures in VISITS if candidate.launch else DIRECT_VISITS:
-                    site = folder / f"server-{next(numbers)}"
-                    try:
-                        with running(candidate, site, upstream.port, _SERVER_CORE) as server:
-                            bench = Bench(server, upstream, Load(folder), options.effort, candidate.stream_limit, ids)
-                            for measure in measures:
-                                with _failures_said(f"{candidate.name}: {measure.__name__}"):
-                                    figures[candidate.name] |= measure(bench)
-                    except StartFailed as error:
-                        _say(f"{candidate.name} did not start: {error}")
-                    # A log of a million requests is of no use any more.
-                    shutil.rmtree(site, ignore_errors=True)
+                    figures[candidate.name] |= _visit(candidate, measures, options.effort, folder, upstream, ids)
                 _say(f"round {number} of {options.rounds}: {candidate.name} took {time.monotonic() - began:.0f} s")
             rounds.append(with_added(figures))
     return Results(rounds), load_averages
+
+
+def _visit(
+    candidate: Candidate,
+    measures: Sequence[Measure],
+    effort: Effort,
+    folder: Path,
+    upstream: Upstream,
+    ids: Iterator[int],
+) -> Figures:
+    """One life of a server; what fails is said, and is no reason to leave out the rest."""
+    figures: Figures = {}
+    with tempfile.TemporaryDirectory(dir=folder) as site:
+        try:
+            with running(candidate, Path(site), upstream.port, _SERVER_CORE) as server:
+                bench = Bench(server, upstream, Load(folder), effort, candidate.idle_limit, candidate.paced_limit, ids)
+                for measure in measures:
+                    with _failures_said(f"{candidate.name}: {measure.__name__}"):
+                        figures |= measure(bench)
+        except StartFailed as error:
+            _say(f"{candidate.name} did not start: {error}")
+    return figures
 
 
 @contextlib.contextmanager

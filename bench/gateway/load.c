@@ -9,7 +9,7 @@
 #include "shared.h"
 
 enum { HEAD_BYTES = 16 * 1024, READ_BYTES = 64 * 1024, MAX_CONNECTIONS = 8192, STARTING_AT_ONCE = 64 };
-enum { START_LIMIT_SECONDS = 60, MAX_ERRORS = 200, MAX_PIDS = 64 };
+enum { START_LIMIT_SECONDS = 20, MAX_ERRORS = 200, MAX_PIDS = 64 };
 enum framing { HEAD, LENGTH, CHUNKED, UNTIL_CLOSE };
 
 struct connection {

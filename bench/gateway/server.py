@@ -48,8 +48,8 @@ class Candidate:
     name: str
     install: Callable[[], str]
     launch: Callable[[Site], Launch] | None
-    # One that takes milliseconds a chunk cannot carry as many streams within the time there is.
-    stream_limit: int = 1000
+    idle_limit: int = 1000
+    paced_limit: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,6 @@ def running(candidate: Candidate, folder: Path, upstream_port: int, core: int) -
     if candidate.launch is None:
         yield Server(upstream_port)
         return
-    folder.mkdir(parents=True)
     site = Site(folder, find_free_port(), upstream_port)
     launch = candidate.launch(site)
     output_path = folder / "stderr"

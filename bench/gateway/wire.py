@@ -8,6 +8,7 @@ TOKEN = "sk-bench-0123456789abcdef0123456789abcdef"  # noqa: S105
 # Stands before the time in every paced chunk.
 STAMP_MARK = b"@"
 
+_PACE_MS = 20
 _WORDS_BYTES = 830
 
 
@@ -42,12 +43,12 @@ def chat(spec: str, *, stream: bool) -> bytes:
 
 PLAIN = chat("mode=plain", stream=False)
 PACE_MS = 20
-PACED = chat(f"mode=stream id=0 chunks=0 pace={PACE_MS * 1000}", stream=True)
 # The second chunk comes later, so that nothing but the first one can carry the first out.
 TWO_CHUNKS = chat("mode=stream id=0 chunks=2 pace=2000", stream=True)
 QUIET = chat("mode=quiet id=0", stream=True)
 
 
-def paced_together(streams: int) -> bytes:
-    """Paced from the moment that so many such streams are open."""
-    return chat(f"mode=stream id=0 chunks=0 pace={PACE_MS * 1000} gate={streams}", stream=True)
+def paced(streams: int, length_ms: int) -> bytes:
+    """A stream that starts to tick when so many of them are open: one that ticks keeps a busy server from others."""
+    chunks = length_ms // _PACE_MS
+    return chat(f"mode=stream id=0 chunks={chunks} pace={_PACE_MS * 1000} gate={streams}", stream=True)
