@@ -49,6 +49,23 @@ def vllm_program() -> str:
 
 
 @functools.cache
+def litellm_python() -> str:
+    """The Python that LiteLLM's client is installed for."""
+    program = os.environ.get("PMPCTL_TEST_LITELLM") or str(WORLD / "litellm/bin/python")
+    if not Path(program).exists():
+        raise Missing("no LiteLLM: tests/world/litellm.sh installs it, PMPCTL_TEST_LITELLM names its Python")
+    return program
+
+
+@functools.cache
+def curl() -> str:
+    program = shutil.which("curl")
+    if not program:
+        raise Missing("no curl: Debian has a package of that name")
+    return program
+
+
+@functools.cache
 def docker_host() -> str:
     host = os.environ.get("PMPCTL_TEST_DOCKER_HOST") or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     _engine_answers(host, "tests/world/docker-engine.sh starts one, PMPCTL_TEST_DOCKER_HOST names it")

