@@ -1,26 +1,15 @@
 """The demo model in the real vLLM: it greets, says OK, calls tools and reports, whatever surrounds the request."""
 
 import json
-import os
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-import pmpctl
-from tests.support import eventually, find_free_port
+from tests.e2e.engine import CONTEXT_TOKENS, Engine
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(600)]
-
-MODEL = Path(pmpctl.__file__).with_name("demo_model")
-ARGUMENTS = (
-    *("--served-model-name", "llm", "demo", "--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
-    *("--enforce-eager", "--max-model-len", "4096", "--max-num-seqs", "4", "--max-num-batched-tokens", "512"),
-    *("--kv-cache-memory-bytes", "67108864", "--exclude-tools-when-tool-choice-none"),
-)
 
 Body = dict[str, Any]
 
@@ -36,31 +25,9 @@ OTHERS = [tool("execute_bash", command=TEXT, timeout={"type": "integer"}), tool(
 
 
 @pytest.fixture(scope="module")
-def vllm(vllm_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    port = find_free_port()
-    log = tmp_path_factory.mktemp("vllm") / "log"
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            [vllm_program, "serve", MODEL, "--host", "127.0.0.1", "--port", str(port), *ARGUMENTS],
-            env=os.environ | {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-
-        def healthy() -> bool:
-            assert server.poll() is None, log.read_text()[-3000:]
-            try:
-                return client.get("/health").status_code == 200
-            except httpx.TransportError:
-                return False
-
-        try:
-            eventually(healthy, timeout=400)
-            yield client
-        finally:
-            server.terminate()
-            server.wait(timeout=60)
+def vllm(engine: Engine) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=engine.url, timeout=60) as client:
+        yield client
 
 
 def ask(vllm: httpx.Client, *messages: str | Body, **options: Any) -> Body:
@@ -259,7 +226,7 @@ def test_a_prompt_that_is_too_long_is_refused(vllm: httpx.Client) -> None:
     response = vllm.post("/v1/chat/completions", json={"model": "llm", "messages": [user(NOISE * 400)]})
 
     assert response.status_code == 400
-    assert "4096" in response.text
+    assert str(CONTEXT_TOKENS) in response.text
 
 
 def test_anthropic_messages_and_responses_call_the_tool_too(vllm: httpx.Client) -> None:
