@@ -1,6 +1,7 @@
 """Our gateway beside its peers: each in turns on one core, the load and the engine's stand-in on another.
 
 python -m bench.gateway [--quick] [--peers nginx,vllm-router,...] [--rounds N] [--write]
+python -m bench.gateway --profile requests|chunks
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 from bench.gateway import ours, proxies, routers
 from bench.gateway.measures import DIRECT_VISITS, FULL, QUICK, VISITS, Bench, Effort, Figures, Measure
 from bench.gateway.native import Load, LoadFailed, Upstream, compile_programs
+from bench.gateway.profiling import LOADS, profile
 from bench.gateway.report import tables, write_between_markers
 from bench.gateway.results import DIRECT, Results, with_added
 from bench.gateway.server import Candidate, StartFailed, running
@@ -42,6 +44,7 @@ class Options:
     effort: Effort
     cache: Path
     write: bool
+    profile: str | None
 
 
 def main() -> int:
@@ -50,6 +53,8 @@ def main() -> int:
         sys.stderr.write("two cores are needed: one for the server under test, one for the load\n")
         return 1
     options.cache.mkdir(parents=True, exist_ok=True)
+    if options.profile:
+        return _profile(options.profile, options.cache)
     candidates, versions = _installed(options)
     with tempfile.TemporaryDirectory(prefix="pmpctl-bench-") as folder:
         compile_programs(Path(folder))
@@ -63,6 +68,21 @@ def main() -> int:
     return 0
 
 
+def _profile(load: str, cache: Path) -> int:
+    with tempfile.TemporaryDirectory(prefix="pmpctl-bench-") as folder:
+        compile_programs(Path(folder))
+        os.sched_setaffinity(0, {_LOAD_CORE})
+        site = Path(folder) / "server"
+        site.mkdir()
+        with (
+            Upstream(Path(folder)) as upstream,
+            running(ours.CANDIDATE, site, upstream.port, _SERVER_CORE) as server,
+        ):
+            bench = Bench(server, upstream, Load(Path(folder)), FULL)
+            print(profile(bench, load, cache / f"profile-{load}.txt"))
+    return 0
+
+
 def _options() -> Options:
     parser = argparse.ArgumentParser(
         prog="python -m bench.gateway", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -73,6 +93,7 @@ def _options() -> Options:
     parser.add_argument(
         "--cache", type=Path, default=Path.home() / ".cache" / "pmpctl-bench", help="where peers are installed"
     )
+    parser.add_argument("--profile", choices=LOADS, help="run our gateway alone under py-spy, and say where time goes")
     parser.add_argument("--write", action="store_true", help=f"put the tables into {_DOCUMENT.name}")
     given = parser.parse_args()
     peers = [peer for peer in given.peers.split(",") if peer] if given.peers is not None else None
@@ -82,7 +103,7 @@ def _options() -> Options:
     if peers is None:
         peers = ["nginx"] if given.quick else list(PEERS)
     rounds = given.rounds or (2 if given.quick else 3)
-    return Options(peers, rounds, QUICK if given.quick else FULL, given.cache.absolute(), given.write)
+    return Options(peers, rounds, QUICK if given.quick else FULL, given.cache.absolute(), given.write, given.profile)
 
 
 def _installed(options: Options) -> tuple[list[Candidate], dict[str, str]]:
@@ -150,7 +171,7 @@ def _failures_said(what: str) -> Iterator[None]:
 def _heading(options: Options, versions: dict[str, str], load_averages: Sequence[float]) -> str:
     named = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
     machine = f"Python {platform.python_version()}, {os.cpu_count()} cores, Linux {platform.release().split('-')[0]}"
-    return f"{machine}, load {statistics.median(load_averages):.1f}, {options.rounds} rounds in turns; {named}:"
+    return f"{machine}, load {statistics.median(load_averages):.1f}, {options.rounds} round(s) in turns; {named}:"
 
 
 def _say(text: str) -> None:

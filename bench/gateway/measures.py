@@ -53,8 +53,8 @@ class Bench:
     upstream: Upstream
     load: Load
     effort: Effort
-    idle_limit: int
-    paced_limit: int
+    idle_limit: int = 1000
+    paced_limit: int = 1000
     ids: Iterator[int] = field(default_factory=lambda: count(1))
 
     def loop(self, request: bytes, connections: int, window_ms: int) -> dict[str, float]:
@@ -79,7 +79,8 @@ Measure = Callable[[Bench], Figures]
 
 
 def warm_up(bench: Bench) -> Figures:
-    bench.loop(wire.PLAIN, 8, bench.effort.warm_ms)
+    for request in (wire.PLAIN, wire.TWO_CHUNKS):
+        bench.loop(request, 8, bench.effort.warm_ms)
     return {}
 
 

@@ -27,12 +27,13 @@ _LABELS: Mapping[str, str] = {
     "abort_quiet_worst_ms": "... worst of a round, ms",
     "abort_pending_ms": "client leaves before the answer, ms",
     "abort_pending_worst_ms": "... worst of a round, ms",
-    "base_mb": "memory before that, MB",
-    "idle_mb_per_1000": "memory per 1,000 idle streams, MB",
+    "base_mb": "memory without streams, MB",
+    "idle_mb_per_1000": "... added by 1,000 idle streams, MB",
     "stalled_growth_mb": "growth with a stalled reader of 70 MB, MB",
     "fairness_slowest": "1,000 streams of 50 chunks/s: slowest over median",
 }
 _GOAL_LABELS: Mapping[str, str] = {
+    "idle_mb_per_1000": "memory of 1,000 idle streams, MB",
     "added_first_byte_us": "added time to first byte, median, us",
     "abort_busy_worst_ms": "abort, busy stream, worst of a round, ms",
     "abort_quiet_worst_ms": "abort, quiet stream, worst of a round, ms",
@@ -122,6 +123,8 @@ def _spread(spread: Spread | None, unit: str) -> str:
     """The median, and from where to where the rounds went."""
     if spread is None:
         return "-"
+    if spread.least == spread.most:
+        return f"{_number(spread.median)}{unit}"
     return f"{_number(spread.median)}{unit} ({_number(spread.least)} to {_number(spread.most)})"
 
 

@@ -10,7 +10,7 @@ from bench.gateway import wire
 from bench.gateway.server import Candidate, Launch, Site, find_free_port
 
 # LiteLLM takes about a millisecond for each chunk, and ten for each request: more streams would only wait.
-_LITELLM_IDLE_LIMIT = 100
+_LITELLM_IDLE_LIMIT = 300
 _LITELLM_PACED_LIMIT = 16
 
 

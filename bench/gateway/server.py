@@ -14,7 +14,7 @@ import psutil
 from bench.gateway import wire
 
 _START_LIMIT_SECONDS = 120
-_STOP_LIMIT_SECONDS = 5
+_STOP_LIMIT_SECONDS = 2
 _OUTPUT_TAIL_BYTES = 2000
 
 
