@@ -26,6 +26,16 @@ class GatewayError(Exception):
 class InvalidJson(GatewayError): ...
 
 
+class FieldRefused(GatewayError):
+    """A member of the body asks for more than the profile allows."""
+
+
+class FieldNotAllowed(FieldRefused): ...
+
+
+class ValueTooLarge(FieldRefused): ...
+
+
 class NotAdmitted(GatewayError):
     """The answer is to be held back by `delay_seconds`, so that guessing tokens is slow."""
 
@@ -132,6 +142,12 @@ _TOO_MUCH = "rate_limit_error"
 
 RULES: Mapping[type[GatewayError], Rule] = {
     InvalidJson: Rule(400, "invalid_request_error", "invalid_json", "The request body is not a valid JSON object."),
+    FieldNotAllowed: Rule(
+        400, "invalid_request_error", "field_not_allowed", "The request body holds a field that is not allowed here."
+    ),
+    ValueTooLarge: Rule(
+        400, "invalid_request_error", "value_too_large", "The request body asks for more than is allowed here."
+    ),
     HostRepeated: Rule(400, "invalid_request_error", "host_repeated", "The request carries more than one Host header."),
     Unauthorized: Rule(
         401,
