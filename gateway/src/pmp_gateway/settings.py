@@ -34,6 +34,8 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     control_socket: Path | None = None
+    # Where the phase outlives the process; without it every gateway starts open.
+    state_file: Path | None = None
     unknown_model: UnknownModel = "serve"
     log_headers: tuple[str, ...] = ("x-signal-hunter-operation",)
     # Web pages that may use the API; without tokens, host names that it answers to beside addresses and single names.
@@ -42,6 +44,13 @@ class Settings:
     # Whether /metrics is on the public listener too, behind the token check.
     public_metrics: bool = False
     max_body_bytes: int = 64 * 1024 * 1024
+    # What may wait while the model is changed, and how long each; a stream that waits is sent comments.
+    hold_max_requests: int = 256
+    hold_max_bytes: int = 256 * 1024 * 1024
+    hold_timeout_seconds: int = 600
+    keep_alive_seconds: int = 5
+    # How long requests wait for an engine that is away although nobody holds the gateway; 0 is not at all.
+    engine_wait_seconds: int = 20
     # For tokens without limits of their own, and by address where there are no tokens; 0 is none.
     requests_per_minute: int = 0
     max_concurrent: int = 0
@@ -63,12 +72,20 @@ class Settings:
             host=given.get("PMP_GATEWAY_HOST", default.host),
             port=_number(given, "PMP_GATEWAY_PORT", default.port, least=0, most=65535),
             control_socket=Path(control_socket) if control_socket else None,
+            state_file=_state_file(given, control_socket),
             unknown_model=_unknown_model(given.get("PMP_GATEWAY_UNKNOWN_MODEL", default.unknown_model)),
             log_headers=default.log_headers if log_headers is None else _log_headers(log_headers),
             cors_origins=_cors_origins(given.get("PMP_GATEWAY_CORS_ORIGINS", "")),
             allowed_hosts=_allowed_hosts(given.get("PMP_GATEWAY_ALLOWED_HOSTS", "")),
             public_metrics=_switch(given, "PMP_GATEWAY_PUBLIC_METRICS"),
             max_body_bytes=_number(given, "PMP_GATEWAY_MAX_BODY_BYTES", default.max_body_bytes, least=1),
+            hold_max_requests=_number(given, "PMP_GATEWAY_HOLD_MAX_REQUESTS", default.hold_max_requests, least=0),
+            hold_max_bytes=_number(given, "PMP_GATEWAY_HOLD_MAX_BYTES", default.hold_max_bytes, least=0),
+            hold_timeout_seconds=_number(
+                given, "PMP_GATEWAY_HOLD_TIMEOUT_SECONDS", default.hold_timeout_seconds, least=1
+            ),
+            keep_alive_seconds=_number(given, "PMP_GATEWAY_KEEP_ALIVE_SECONDS", default.keep_alive_seconds, least=1),
+            engine_wait_seconds=_number(given, "PMP_GATEWAY_ENGINE_WAIT_SECONDS", default.engine_wait_seconds, least=0),
             requests_per_minute=_limit(given, "PMP_GATEWAY_REQUESTS_PER_MINUTE"),
             max_concurrent=_limit(given, "PMP_GATEWAY_MAX_CONCURRENT"),
             backend_silence_seconds=_number(
@@ -108,6 +125,13 @@ def _number(given: Mapping[str, str], name: str, default: int, *, least: int, mo
 
 def _limit(given: Mapping[str, str], name: str) -> int:
     return _number(given, name, 0, least=0, most=LARGEST_LIMIT)
+
+
+def _state_file(given: Mapping[str, str], control_socket: str | None) -> Path | None:
+    """Beside the control socket unless told otherwise: without one, nobody can change the phase."""
+    if told := given.get("PMP_GATEWAY_STATE_FILE"):
+        return Path(told)
+    return Path(f"{control_socket}.state.json") if control_socket else None
 
 
 def _unknown_model(text: str) -> UnknownModel:

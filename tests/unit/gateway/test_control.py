@@ -12,7 +12,16 @@ import httpx
 import pytest
 
 from pmp_gateway import __version__
-from pmp_gateway.control_schema import SCHEMA, AuthStatus, BackendStatus, GatewayStatus, Phase
+from pmp_gateway.control_schema import (
+    SCHEMA,
+    AuthStatus,
+    BackendStatus,
+    DoorStatus,
+    GatewayStatus,
+    HoldCounts,
+    Phase,
+    Reason,
+)
 from tests.support import eventually
 from tests.unit.gateway.conftest import StartGateway
 from tests.unit.gateway.stub import MODEL, Backend, Call
@@ -59,6 +68,16 @@ def test_a_status_survives_the_way_through_json() -> None:
         backend=BackendStatus("http://b", True, ("m",)),
         auth=AuthStatus(True, 2),
         uptime_seconds=1.5,
+        door=DoorStatus(
+            since=2.5,
+            reason=Reason.SWITCH,
+            hold_id="switch-1",
+            deadline=3.5,
+            held_bytes=4,
+            held_oldest_seconds=5.5,
+            engine_away_since=6.5,
+            counts=HoldCounts(1, 2, 3, 4, 5, 6),
+        ),
     )
     data = json.loads(json.dumps(status.as_data()))
     assert data["schema"] == SCHEMA

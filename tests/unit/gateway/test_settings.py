@@ -20,6 +20,12 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         allowed_hosts=(),
         public_metrics=False,
         max_body_bytes=64 * 1024 * 1024,
+        state_file=None,
+        hold_max_requests=256,
+        hold_max_bytes=256 * 1024 * 1024,
+        hold_timeout_seconds=600,
+        keep_alive_seconds=5,
+        engine_wait_seconds=20,
         requests_per_minute=0,
         max_concurrent=0,
     )
@@ -40,6 +46,12 @@ def test_every_variable_is_read() -> None:
             "PMP_GATEWAY_ALLOWED_HOSTS": "gpu.example.com,GPU",
             "PMP_GATEWAY_PUBLIC_METRICS": "1",
             "PMP_GATEWAY_MAX_BODY_BYTES": "1024",
+            "PMP_GATEWAY_STATE_FILE": "/var/lib/gateway.json",
+            "PMP_GATEWAY_HOLD_MAX_REQUESTS": "0",
+            "PMP_GATEWAY_HOLD_MAX_BYTES": "2048",
+            "PMP_GATEWAY_HOLD_TIMEOUT_SECONDS": "60",
+            "PMP_GATEWAY_KEEP_ALIVE_SECONDS": "2",
+            "PMP_GATEWAY_ENGINE_WAIT_SECONDS": "0",
             "PMP_GATEWAY_REQUESTS_PER_MINUTE": "60",
             "PMP_GATEWAY_MAX_CONCURRENT": "4",
             "PMP_GATEWAY_BACKEND_SILENCE_SECONDS": "7",
@@ -58,6 +70,12 @@ def test_every_variable_is_read() -> None:
         allowed_hosts=("gpu.example.com", "GPU"),
         public_metrics=True,
         max_body_bytes=1024,
+        state_file=Path("/var/lib/gateway.json"),
+        hold_max_requests=0,
+        hold_max_bytes=2048,
+        hold_timeout_seconds=60,
+        keep_alive_seconds=2,
+        engine_wait_seconds=0,
         requests_per_minute=60,
         max_concurrent=4,
         backend_silence_seconds=7,
@@ -82,6 +100,10 @@ def test_an_empty_list_of_headers_means_none() -> None:
         ("PMP_GATEWAY_PORT", "-1"),
         ("PMP_GATEWAY_MAX_BODY_BYTES", "0"),
         ("PMP_GATEWAY_MAX_BODY_BYTES", "64MiB"),
+        ("PMP_GATEWAY_HOLD_MAX_REQUESTS", "-1"),
+        ("PMP_GATEWAY_HOLD_TIMEOUT_SECONDS", "0"),
+        ("PMP_GATEWAY_KEEP_ALIVE_SECONDS", "0"),
+        ("PMP_GATEWAY_ENGINE_WAIT_SECONDS", "20s"),
         ("PMP_GATEWAY_REQUESTS_PER_MINUTE", "-1"),
         ("PMP_GATEWAY_MAX_CONCURRENT", "1000001"),
         ("PMP_GATEWAY_UNKNOWN_MODEL", "maybe"),
@@ -109,6 +131,11 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_variable(name: str, value: 
 @pytest.mark.parametrize("origin", ["*", "http://localhost:3000", "http://[::1]:3000", "app://obsidian.md"])
 def test_an_origin_may_be_whatever_browsers_send(origin: str) -> None:
     assert Settings.from_env({"PMP_GATEWAY_CORS_ORIGINS": origin}).cors_origins == (origin,)
+
+
+def test_the_state_lies_beside_the_control_socket_unless_told_otherwise() -> None:
+    settings = Settings.from_env({"PMP_GATEWAY_CONTROL_SOCKET": "/run/control/gateway.sock"})
+    assert settings.state_file == Path("/run/control/gateway.sock.state.json")
 
 
 def test_credentials_in_the_backend_url_are_refused_and_not_repeated() -> None:
