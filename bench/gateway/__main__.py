@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -52,6 +53,8 @@ def main() -> int:
     if len(os.sched_getaffinity(0)) < 2:
         sys.stderr.write("two cores are needed: one for the server under test, one for the load\n")
         return 1
+    # As an exception, so that the servers are stopped: they are in sessions of their own.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     options.cache.mkdir(parents=True, exist_ok=True)
     if options.profile:
         return _profile(options.profile, options.cache)
