@@ -89,6 +89,13 @@ class PlanInvalid(PmpctlError):
     exit_status = ExitStatus.INVALID
 
 
+class ArgumentsRefused(PmpctlError):
+    """The vLLM that shall run does not understand the arguments; the message quotes it."""
+
+    code = "arguments_refused"
+    exit_status = ExitStatus.INVALID
+
+
 class OpenListener(PmpctlError):
     """A wider bind than loopback without tokens, and nobody said that this is meant."""
 
@@ -231,6 +238,20 @@ class DockerNotAvailable(PmpctlError):
 
 class GpuNotAvailable(PmpctlError):
     code = "gpu_not_available"
+    exit_status = ExitStatus.HOST_NOT_READY
+
+
+class CardTaken(PmpctlError):
+    """The engine of another workspace has the memory that the model needs."""
+
+    code = "card_taken"
+    exit_status = ExitStatus.HOST_NOT_READY
+
+
+class CardNotFree(PmpctlError):
+    """The old engine is gone, and the GPU's memory has not come back."""
+
+    code = "card_not_free"
     exit_status = ExitStatus.HOST_NOT_READY
 
 
