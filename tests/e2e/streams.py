@@ -1,4 +1,4 @@
-"""The beginnings of streamed answers, as vLLM sends them on each of its routes."""
+"""Streamed answers of one word, as vLLM sends them on each of its routes."""
 
 import json
 from typing import Any
@@ -16,15 +16,19 @@ def beginning(path: str) -> list[bytes]:
     return _BEGINNINGS[path]
 
 
-def _chat(**delta: str) -> bytes:
-    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
+def ending(path: str) -> list[bytes]:
+    return _ENDINGS[path]
+
+
+def _chat(finish_reason: str | None = None, **delta: str) -> bytes:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
     return _unnamed(
         {"id": "chat-1", "object": "chat.completion.chunk", "created": 1, "model": "llm", "choices": [choice]}
     )
 
 
-def _completion(text: str) -> bytes:
-    choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": None}
+def _completion(text: str, finish_reason: str | None = None) -> bytes:
+    choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish_reason}
     return _unnamed({"id": "cmpl-1", "object": "text_completion", "created": 1, "model": "llm", "choices": [choice]})
 
 
@@ -69,3 +73,26 @@ _BEGINNINGS = {
         _message("content_block_delta", index=0, delta={"type": "text_delta", "text": "Hello"}),
     ],
 }  # fmt: skip
+
+_DONE = b"data: [DONE]\n\n"
+_SAID = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed"}
+_ENDINGS = {
+    "/v1/chat/completions": [_chat("stop"), _DONE],
+    "/v1/completions": [_completion("", "stop"), _DONE],
+    "/v1/responses": [
+        _response(
+            5,
+            "response.completed",
+            response={
+                **_RESPONSE,
+                "status": "completed",
+                "output": [{**_SAID, "content": [{**_PART, "text": "Hello"}]}],
+            },
+        )
+    ],
+    "/v1/messages": [
+        _message("content_block_stop", index=0),
+        _message("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage={"output_tokens": 1}),
+        _message("message_stop"),
+    ],
+}

@@ -14,7 +14,7 @@ from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
 
 from tests.e2e.litellm_client import LiteLLM, LiteLLMError
-from tests.e2e.streams import beginning
+from tests.e2e.streams import beginning, ending
 from tests.support import find_free_port
 from tests.unit.gateway.gateway_process import GatewayProcess
 from tests.unit.gateway.stub import Backend, Call
@@ -114,6 +114,8 @@ LITELLM_CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "openai": ("acompletion", {"model": "openai/llm", "messages": HELLO}),
     "hosted_vllm": ("acompletion", {"model": "hosted_vllm/llm", "messages": HELLO}),
     "completion": ("atext_completion", {"model": "text-completion-openai/llm", "prompt": "Hello"}),
+    # It streams responses only of models that it knows.
+    "response": ("aresponses", {"model": "openai/gpt-4o", "input": "Hello"}),
     "anthropic": ("acompletion", {"model": "anthropic/llm", "messages": HELLO, "max_tokens": 10}),
 }
 litellm_calls = pytest.mark.parametrize("way", LITELLM_CALLS)
@@ -270,20 +272,20 @@ async def test_comments_in_a_stream_do_not_disturb_litellm(
     litellm: LiteLLM, gateway: GatewayProcess, backend: Backend, way: str
 ) -> None:
     backend.handler = commenting
-    choices = [chunk["choices"][0] for chunk in await by_litellm(litellm, gateway, way)]
+    assert "".join(text_in(chunk) for chunk in await by_litellm(litellm, gateway, way)) == "Hello"
 
-    assert (
-        "".join((choice.get("delta") or choice).get("content") or choice.get("text") or "" for choice in choices)
-        == "Hello"
-    )
+
+def text_in(chunk: Any) -> str:
+    """Of a chunk of any API."""
+    choice = chunk.get("choices", [{}])[0]
+    return chunk.get("delta") or choice.get("delta", {}).get("content") or choice.get("text") or ""
 
 
 async def commenting(call: Call) -> None:
     await call.start()
-    for event in beginning(call.target):
+    for event in [*beginning(call.target), *ending(call.target)]:
         await call.chunk(b": keep-alive\n\n")
         await call.chunk(event)
-    await call.chunk(b": keep-alive\n\n")
     await call.finish()
 
 
