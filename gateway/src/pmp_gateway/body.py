@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from pmp_gateway.body_media import check_media
-from pmp_gateway.body_shape import check_depth, has_more_items
+from pmp_gateway.body_shape import check_depth, check_members, has_more_items
 from pmp_gateway.failures import FieldNotAllowed, InvalidJson, ValueTooLarge
 from pmp_gateway.request_policy import (
     COUNTED_FIELDS,
@@ -116,6 +116,7 @@ def check_body(path: bytes, raw: bytes | bytearray, policy: RequestPolicy) -> Ch
 
 
 def _read(raw: bytes | bytearray) -> Members:
+    check_members(raw)
     try:
         members = _MEMBERS.decode(raw)
         if not raw.isascii():

@@ -16,7 +16,7 @@ _REMOTE = re.compile(rb'url"\s*:\s*"(?!data:)')
 _TENSOR = b'_embeds"'
 _ESCAPED_ASCII = re.compile(rb"\\u00[2-7]")
 
-_MAX_VALUES_LOOKED_AT = 200_000
+_MAX_VALUES_LOOKED_AT = 100_000
 
 # Here a URL is data of the client's tools, never one that the engine fetches.
 _NO_MEDIA_MEMBERS = frozenset(

@@ -6,6 +6,9 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from pmp_gateway.request_policy import ALLOWABLE_FIELDS as ALLOWABLE_FIELDS
+from pmp_gateway.request_policy import RequestPolicy as RequestPolicy
+
 SCHEMA = 1
 
 # No hold outlasts this without being asked for again: requests must never wait for a controller that is gone.
