@@ -4,12 +4,9 @@ import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from types import SimpleNamespace
-from typing import cast
 
 import msgspec
 
-from pmp_gateway.exchange import Exchange
 from pmp_gateway.log_writer import LineWriter
 from pmp_gateway.outcome import CLIENT_LEFT, Outcome
 
@@ -47,11 +44,10 @@ class AccessLog:
     def dropped(self) -> int:
         return self._writer.dropped
 
-    def write(self, exchange: Outcome | Exchange, status: int | None = None) -> None:
+    def write(self, outcome: Outcome) -> None:
         # Probes come every few seconds and would drown everything else.
-        if exchange.raw_path == b"/health":
+        if outcome.raw_path == b"/health":
             return
-        outcome = cast("Outcome", exchange if status is None else _as_outcome(cast("Exchange", exchange), status))
         names = self._header_names
         # By position, which is five times as fast as by name.
         line = self._encode(
@@ -96,25 +92,3 @@ def _shown(value: bytes) -> str:
 def _milliseconds(seconds: float) -> float:
     # To one decimal; `round` takes four times as long.
     return int(seconds * 10000 + 0.5) / 10
-
-
-def _as_outcome(exchange: Exchange, status: int) -> SimpleNamespace:
-    client = exchange.scope["client"]
-    return SimpleNamespace(
-        method=exchange.method,
-        raw_path=exchange.raw_path,
-        headers=exchange.headers,
-        client_host=client[0] if client else None,
-        request_id=exchange.request_id,
-        started_at=exchange.started_at,
-        duration_seconds=exchange.duration_seconds,
-        token_name=None,
-        status=status,
-        error_code=exchange.error_code,
-        bytes_sent=exchange.bytes_sent,
-        is_stream=False,
-        held_seconds=0.0,
-        first_byte_seconds=None,
-        prompt_tokens=None,
-        completion_tokens=None,
-    )

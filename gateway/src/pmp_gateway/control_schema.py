@@ -122,7 +122,7 @@ class DoorStatus:
 
 @dataclass(frozen=True, slots=True)
 class GatewayStatus:
-    """`requests_total` counts what passed the token check, which probes of /health do not need to."""
+    """`requests_total` counts the requests that were fit for the engine: let in, whole, and within the policy."""
 
     version: str
     phase: Phase

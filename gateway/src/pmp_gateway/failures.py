@@ -107,6 +107,23 @@ class BackendSilent(BackendFailure):
     """It accepted the request and then said nothing for too long."""
 
 
+class BackendStopping(BackendFailure):
+    """It is being stopped, and ended what it was doing."""
+
+
+class RequestMalformed(GatewayError):
+    """Not HTTP as this server understands it."""
+
+
+class HeadTooLarge(GatewayError): ...
+
+
+class ClientTooSlow(GatewayError): ...
+
+
+class TooManyConnections(GatewayError): ...
+
+
 class Closed(GatewayError):
     """No engine is there, and none is on its way."""
 
@@ -142,6 +159,7 @@ _TOO_MUCH = "rate_limit_error"
 
 RULES: Mapping[type[GatewayError], Rule] = {
     InvalidJson: Rule(400, "invalid_request_error", "invalid_json", "The request body is not a valid JSON object."),
+    RequestMalformed: Rule(400, "invalid_request_error", "bad_request", "The request is not valid HTTP."),
     FieldNotAllowed: Rule(
         400, "invalid_request_error", "field_not_allowed", "The request body holds a field that is not allowed here."
     ),
@@ -178,7 +196,9 @@ RULES: Mapping[type[GatewayError], Rule] = {
     RouteUnknown: Rule(404, "invalid_request_error", "not_found", "There is no such route."),
     ModelUnknown: Rule(404, "invalid_request_error", "model_not_found", "There is no such model."),
     MethodNotAllowed: Rule(405, "invalid_request_error", "method_not_allowed", "This route does not take that method."),
+    ClientTooSlow: Rule(408, "invalid_request_error", "request_timeout", "The request took too long to arrive."),
     BodyTooLarge: Rule(413, "invalid_request_error", "body_too_large", "The request body is too large."),
+    HeadTooLarge: Rule(431, "invalid_request_error", "headers_too_large", "The request's headers are too large."),
     TooManyAttempts: Rule(
         429, _TOO_MUCH, "too_many_attempts", "Too many requests with wrong tokens came from this address."
     ),
@@ -186,6 +206,8 @@ RULES: Mapping[type[GatewayError], Rule] = {
     TooManyConcurrent: Rule(429, _TOO_MUCH, "too_many_concurrent", "Too many requests at a time."),
     BackendBroken: Rule(502, "server_error", "backend_broken", "The engine broke off or gave an unusable answer."),
     BackendAway: Rule(503, "server_error", "backend_away", "The engine is not available; try again later.", _RETRY),
+    BackendStopping: Rule(503, "server_error", "backend_stopping", "The engine is being stopped; try again.", _RETRY),
+    TooManyConnections: Rule(503, "server_error", "too_many_connections", "Too many connections are open.", _RETRY),
     Closed: Rule(503, "server_error", "closed", "The service is closed; try again later.", _RETRY_LATER),
     HoldFull: Rule(503, "server_error", "hold_full", "Too many requests wait already; try again later.", _RETRY_LATER),
     HoldTimedOut: Rule(
@@ -213,20 +235,30 @@ class Answer:
     code: str
 
 
-def answer_to(error: Exception) -> Answer:
+def answer_to(error: Exception, raw_path: bytes = b"") -> Answer:
     """How the gateway answers an error; one that it did not foresee says nothing about itself."""
     rule, message, param = UNFORESEEN, UNFORESEEN.message, None
     own_headers: Sequence[tuple[bytes, bytes]] = ()
     if isinstance(error, GatewayError):
         rule = RULES[type(error)]
         message, param, own_headers = error.message or rule.message, error.param, error.headers
-    body = json.dumps(
-        {"error": {"message": message, "type": rule.type, "param": param, "code": rule.code}}, separators=(",", ":")
-    ).encode()
+    data: dict[str, object] = {"error": {"message": message, "type": rule.type, "param": param, "code": rule.code}}
+    if raw_path.startswith(b"/v1/messages"):
+        # As Anthropic's clients expect it, and still as all others do.
+        data = {"type": "error", **data}
+    body = json.dumps(data, separators=(",", ":")).encode()
     headers = [
         (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
         *rule.headers.items(),
         *own_headers,
     ]
     return Answer(rule.status, headers, body, rule.code)
+
+
+def error_event(raw_path: bytes, body: bytes) -> bytes:
+    """An error as the last event of a stream."""
+    if b"\n" in body:
+        body = body.replace(b"\n", b" ")
+    # Anthropic's clients heed only events that have a name.
+    name = b"event: error\n" if raw_path == b"/v1/messages" else b""
+    return name + b"data: " + body + b"\n\n"

@@ -21,7 +21,7 @@ from pmp_gateway import __version__
 from pmp_gateway.control_schema import Phase
 from pmp_gateway.metrics import OTHER, OTHER_STATUS, Histogram, Metrics
 
-_PATH = "/metrics"
+METRICS_PATH = b"/metrics"
 _OPENMETRICS = "application/openmetrics-text"
 
 
@@ -39,7 +39,7 @@ class MetricsPage:
         return content_type, encode(self._registry)
 
     def mount(self, app: FastAPI) -> None:
-        @app.get(_PATH)
+        @app.get(METRICS_PATH.decode())
         async def metrics(request: Request) -> Response:
             content_type, body = self.render(request.headers.get("accept", ""))
             return Response(body, headers={"content-type": content_type})

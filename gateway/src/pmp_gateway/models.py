@@ -27,9 +27,15 @@ class Models:
         self._ids: tuple[str, ...] = ()
         self._fetching: asyncio.Task[list[ModelEntry]] | None = None
 
+    def known_name(self, asked: object) -> str | None:
+        """The engine's name for the model that a request asks for; None while the engine must be asked first."""
+        return self._name(asked, self._ids) if self._ids else None
+
     async def resolve(self, asked: object) -> str:
         """The engine's name for the model that a request asks for."""
-        ids = self._ids or _ids_of(await self.fetch())
+        return self._name(asked, self._ids or _ids_of(await self.fetch()))
+
+    def _name(self, asked: object, ids: tuple[str, ...]) -> str:
         if isinstance(asked, str) and asked in ids:
             return asked
         if asked != ALIAS and self._unknown_model == "reject":

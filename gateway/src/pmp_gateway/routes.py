@@ -31,6 +31,8 @@ _TABLE: Mapping[bytes, tuple[str, Handler]] = {
     b"/detokenize": ("POST", Handler.INFERENCE),
 }
 
+_INFERENCE_PATHS = frozenset(path for path, (_, handler) in _TABLE.items() if handler is Handler.INFERENCE)
+
 # A model's id may contain slashes, which clients send as they are or as %2F; nothing else may be encoded.
 _ID_PART = rb"[A-Za-z0-9][A-Za-z0-9._:@+-]*"
 _ONE_MODEL = re.compile(rb"/v1/models/" + _ID_PART + rb"(?:(?:/|%2[Ff])" + _ID_PART + rb")*")
@@ -68,3 +70,7 @@ def _find(raw_path: bytes) -> tuple[str, Handler]:
     if entry is None:
         raise RouteUnknown
     return entry
+
+
+def is_inference(method: bytes, path: bytes) -> bool:
+    return method == b"POST" and path in _INFERENCE_PATHS

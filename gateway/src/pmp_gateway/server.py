@@ -5,29 +5,41 @@ import contextlib
 import logging
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pmp_gateway import __version__
 from pmp_gateway.access_log import AccessLog
-from pmp_gateway.app import Door, small_answers
+from pmp_gateway.app import Door
 from pmp_gateway.auth import Tokens
 from pmp_gateway.control_api import control_api
-from pmp_gateway.forward import Forward
+from pmp_gateway.engine_probe import served_models
+from pmp_gateway.gateway import Gateway
+from pmp_gateway.limits import TokenLimits
+from pmp_gateway.loop_effects import LoopEffects
+from pmp_gateway.metrics import Metrics, Now
 from pmp_gateway.models import Models
+from pmp_gateway.origins import Cors, Guard
+from pmp_gateway.protocol import PublicProtocol
 from pmp_gateway.settings import Settings
 from pmp_gateway.state import GatewayState
+from pmp_gateway.state_file import StateFile
 from pmp_gateway.unix_socket import listen
 from pmp_gateway.upstream import Upstream
+from pmp_gateway.waiting import HoldLimits
 
 log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 25
 # After the grace what is left is cancelled, and gets this long to say so to its client.
 _LAST_WORDS_SECONDS = 2.0
+_CLOSE_CHECK_SECONDS = 0.02
+_DEADLINE_CHECK_SECONDS = 1.0
 # Longer than clients keep idle connections, so that it is they who close them.
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
@@ -51,24 +63,89 @@ async def serve(settings: Settings) -> None:
     tokens = Tokens(settings.auth_config_path)
     if tokens.count == 0:
         log.warning("no tokens are configured: everybody who reaches this address may use the model")
-    state = GatewayState()
     async with contextlib.AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(_upstream(settings))
-        models = Models(upstream, settings.backend_model_id, settings.unknown_model)
-        forward = Forward(upstream, models, settings.max_body_bytes)
-        door = Door(tokens, state, forward, small_answers(models), AccessLog(settings.log_headers))
+        gateway = _gateway(settings, tokens, upstream)
+        state = gateway.state
         listener = _bind(settings.host, settings.port)
-        public = _server(door, _GRACE_SECONDS)
+        public = _server(Door(gateway), PublicProtocol, _GRACE_SECONDS)
         if settings.control_socket:
             control_listener = stack.enter_context(_control_socket(settings.control_socket))
-            api = control_api(state, tokens, models, settings.backend_url)
-            await stack.enter_async_context(_serving(_server(api, 1), control_listener))
+            api = control_api(state, tokens, gateway.models, settings.backend_url, gateway.metrics)
+            await stack.enter_async_context(_serving(_server(api, HttpToolsProtocol, 1), control_listener))
+        stack.enter_context(_deadlines(public))
         _stop_on_signals(public, state)
         host, port = listener.getsockname()[:2]
         log.info("gateway %s listens on %s port %d, in front of %s", __version__, host, port, settings.backend_url)
         await public.serve([listener])
-        if public.server_state.tasks:
-            await asyncio.wait(public.server_state.tasks, timeout=_LAST_WORDS_SECONDS)
+        state.end_all()
+        await _last_words(public)
+        gateway.access_log.close()
+
+
+def _gateway(settings: Settings, tokens: Tokens, upstream: Upstream) -> Gateway:
+    models = Models(upstream, settings.backend_model_id, settings.unknown_model)
+
+    state = _state(settings, models)
+    cors = Cors(settings.cors_origins)
+    access_log = AccessLog(settings.log_headers)
+    metrics = Metrics(lambda: Now(state.phase, state.in_flight, state.held, access_log.dropped))
+    state.on_phase = metrics.phase_entered
+    return Gateway(
+        settings=settings,
+        tokens=tokens,
+        limits=TokenLimits(settings.requests_per_minute, settings.max_concurrent),
+        guard=Guard(settings.allowed_hosts, cors),
+        cors=cors,
+        state=state,
+        upstream=upstream,
+        models=models,
+        metrics=metrics,
+        access_log=access_log,
+        forwarded_headers=frozenset(name.encode() for name in settings.log_headers),
+    )
+
+
+def _state(settings: Settings, models: Models) -> GatewayState:
+    async def ask_engine() -> frozenset[str] | None:
+        served = await served_models(models)
+        return frozenset(served) if served is not None else None
+
+    file = StateFile(settings.state_file) if settings.state_file else None
+    limits = HoldLimits(
+        settings.hold_max_requests,
+        settings.hold_max_bytes,
+        settings.hold_timeout_seconds,
+        settings.engine_wait_seconds,
+    )
+    return GatewayState(LoopEffects(ask_engine, file), limits, file.load() if file else None)
+
+
+@contextlib.contextmanager
+def _deadlines(public: _Server) -> Iterator[None]:
+    async def check() -> None:
+        while True:
+            await asyncio.sleep(_DEADLINE_CHECK_SECONDS)
+            now = time.monotonic()
+            for connection in [*public.server_state.connections]:
+                if isinstance(connection, PublicProtocol):
+                    connection.check_deadlines(now)
+
+    task = asyncio.create_task(check())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def _last_words(public: _Server) -> None:
+    """What was just told to clients whose requests ended here is still on its way."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_WORDS_SECONDS):
+            while public.server_state.connections:
+                for connection in [*public.server_state.connections]:
+                    connection.shutdown()
+                await asyncio.sleep(_CLOSE_CHECK_SECONDS)
 
 
 @contextlib.asynccontextmanager
@@ -100,11 +177,11 @@ async def _serving(server: _Server, listener: socket.socket) -> AsyncIterator[No
         await task
 
 
-def _server(application: ASGIApp, grace_seconds: int) -> _Server:
+def _server(application: ASGIApp, protocol: type[asyncio.Protocol], grace_seconds: int) -> _Server:
     return _Server(
         uvicorn.Config(
             application,
-            http="httptools",
+            http=protocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -143,11 +220,10 @@ def _stop_on_signals(public: _Server, state: GatewayState) -> None:
         if public.should_exit:
             log.warning("told to stop a second time: not waiting for %d request(s)", state.in_flight)
             public.force_exit = True
-            for task in public.server_state.tasks:
-                task.cancel()
+            state.end_all()
             return
         log.info("stopping; %d request(s) in flight may finish within %d s", state.in_flight, _GRACE_SECONDS)
-        state.drain()
+        state.stop()
         public.should_exit = True
 
     loop = asyncio.get_running_loop()

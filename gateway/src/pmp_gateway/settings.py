@@ -56,6 +56,13 @@ class Settings:
     max_concurrent: int = 0
     # How long the backend may send nothing at all; a long answer that is not streamed is silent until it is done.
     backend_silence_seconds: int = 3600
+    max_head_bytes: int = 64 * 1024
+    max_headers: int = 128
+    max_connections: int = 4096
+    head_seconds: int = 15
+    body_seconds: int = 300
+    body_stall_seconds: int = 30
+    client_stall_seconds: int = 300
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":

@@ -14,12 +14,12 @@ StartGateway = Callable[..., GatewayProcess]
 
 @pytest.fixture(scope="session")
 def shared_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayProcess, int]]:
-    """A gateway with default settings, and the port where it expects its backend."""
+    """A gateway with default settings that waits for no engine, and the port where it expects its backend."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         backend_port = probe.getsockname()[1]
     folder = tmp_path_factory.mktemp("gateway")
-    gateway = GatewayProcess(folder, f"http://127.0.0.1:{backend_port}", {})
+    gateway = GatewayProcess(folder, f"http://127.0.0.1:{backend_port}", {"PMP_GATEWAY_ENGINE_WAIT_SECONDS": "0"})
     try:
         gateway.wait_until_listening()
         yield gateway, backend_port

@@ -139,7 +139,7 @@ async def test_in_flight_is_zero_again_however_requests_end(
         await connection.leave()
     await asyncio.to_thread(gateway.logged, "left")
     status = await _status(path)
-    assert (status.in_flight, status.requests_total) == (0, 5)
+    assert (status.in_flight, status.requests_total) == (0, 3)
 
 
 async def test_control_is_on_the_socket_only(client: httpx.AsyncClient) -> None:

@@ -66,8 +66,8 @@ async def test_a_body_over_the_cap_is_413_however_it_is_framed(start_gateway: St
 
 async def test_a_body_of_some_megabytes_passes(client: httpx.AsyncClient, backend: Backend) -> None:
     text = "ä" * 4_000_000
-    assert (await client.post(PATH, json={"text": text})).status_code == 200
-    assert backend.call.json()["text"] == text
+    assert (await client.post(PATH, json={"prompt": text})).status_code == 200
+    assert backend.call.json()["prompt"] == text
 
 
 async def test_an_engine_that_is_away_is_503_with_a_time_to_come_again(
