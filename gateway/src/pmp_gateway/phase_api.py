@@ -1,13 +1,13 @@
 """The verbs that change the phase, over HTTP on the control socket."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
 from pmp_gateway.control_schema import (
     DEFAULT_DRAIN_SECONDS,
@@ -21,9 +21,18 @@ from pmp_gateway.control_schema import (
 from pmp_gateway.engine_probe import served_models
 from pmp_gateway.models import Models
 from pmp_gateway.phases import VerbRefused
+from pmp_gateway.request_policy import RequestPolicy
 from pmp_gateway.state import GatewayState
 
+
+def _policy(given: object) -> RequestPolicy:
+    if not isinstance(given, Mapping):
+        raise ValueError("must be an object")  # noqa: TRY004 (pydantic reports no other)
+    return RequestPolicy.from_data(given)
+
+
 HoldId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
+Policy = Annotated[RequestPolicy, PlainValidator(_policy)]
 Deadline = Annotated[float, Field(ge=0, le=MAX_DEADLINE_SECONDS)]
 
 
@@ -45,7 +54,7 @@ class _Drain(_Verb):
 
 
 class _Open(_Verb):
-    policy: dict[str, Any] | None = None
+    policy: Policy | None = None
     expect_models: frozenset[str] = frozenset()
 
 
@@ -143,4 +152,4 @@ class PhaseApi:
 
 def _complaints(error: Exception) -> str:
     found: Sequence[Any] = error.errors() if isinstance(error, RequestValidationError) else ()
-    return "; ".join(f"{'.'.join(str(part) for part in each['loc'][1:])}: {each['msg']}" for each in found)
+    return "; ".join(f"{'.'.join(str(part) for part in each['loc'][1:]) or 'body'}: {each['msg']}" for each in found)

@@ -4,10 +4,9 @@ Nothing here waits or does I/O. All calls and timers come from the one event loo
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from pmp_gateway.control_schema import MAX_DEADLINE_SECONDS, DoorStatus, Phase, Reason, Refusal
 from pmp_gateway.effects import Effects, Timer
@@ -191,7 +190,7 @@ class GatewayState:
         hold_id: str,
         deadline_seconds: float,
         *,
-        policy: Mapping[str, Any] | None = None,
+        policy: RequestPolicy | None = None,
         models: Iterable[str] = (),
         force: bool = False,
     ) -> None:
@@ -209,7 +208,7 @@ class GatewayState:
     def open(
         self,
         *,
-        policy: Mapping[str, Any] | None = None,
+        policy: RequestPolicy | None = None,
         models: Iterable[str] = (),
         hold_id: str | None = None,
         force: bool = False,
@@ -251,10 +250,10 @@ class GatewayState:
     def _new_hold(self, hold_id: str, deadline_seconds: float) -> SavedHold:
         return SavedHold(hold_id, self._effects.now() + min(deadline_seconds, MAX_DEADLINE_SECONDS))
 
-    def _expect(self, policy: Mapping[str, Any] | None, models: Iterable[str]) -> None:
+    def _expect(self, policy: RequestPolicy | None, models: Iterable[str]) -> None:
         self._models = frozenset(models)
         if policy is not None:
-            self.policy = RequestPolicy.from_data(policy)
+            self.policy = policy
 
     def _enter(self, phase: Phase, reason: Reason | None, hold: SavedHold | None) -> None:
         self._require_transition(phase)
@@ -266,7 +265,7 @@ class GatewayState:
         self._absence.forget()
         # What is in flight in a drain would end with the process that it goes through.
         lasting = self._after_drain if phase is Phase.DRAINING else phase
-        self._effects.save(SavedState(lasting, reason, self._since, hold, self._models, self.policy.as_data()))
+        self._effects.save(SavedState(lasting, reason, self._since, hold, self._models, self.policy))
         self._watch_deadline()
         self._settle()
         if is_new:
@@ -281,7 +280,7 @@ class GatewayState:
     def _restore(self, saved: SavedState) -> None:
         self._phase, self._reason, self._hold = saved.phase, saved.reason, saved.hold
         self._since, self._models = saved.since, saved.models
-        self.policy = RequestPolicy.from_data(saved.policy)
+        self.policy = saved.policy
         log.info("%s, as the gateway before%s", saved.phase, f" ({saved.reason})" if saved.reason else "")
         self._watch_deadline()
         self._settle()

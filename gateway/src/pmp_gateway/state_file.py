@@ -5,13 +5,13 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pmp_gateway.control_schema import Phase, Reason
+from pmp_gateway.request_policy import RequestPolicy
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class SavedState:
     since: float
     hold: SavedHold | None
     models: frozenset[str] = frozenset()
-    policy: Mapping[str, Any] = field(default_factory=dict)
+    policy: RequestPolicy = field(default_factory=RequestPolicy)
 
     def as_data(self) -> dict[str, Any]:
         return {
@@ -49,7 +49,7 @@ class SavedState:
             "since": self.since,
             "hold": {"id": self.hold.id, "deadline": self.hold.deadline} if self.hold is not None else None,
             "models": sorted(self.models),
-            "policy": dict(self.policy),
+            "policy": self.policy.as_data(),
         }
 
     @classmethod
@@ -66,7 +66,7 @@ class SavedState:
             since=_time(data["since"]),
             hold=SavedHold(str(hold["id"]), _time(hold["deadline"])) if hold is not None else None,
             models=frozenset(str(name) for name in data["models"]),
-            policy=dict(data["policy"]),
+            policy=RequestPolicy.from_data(data["policy"]),
         )
 
 

@@ -59,6 +59,12 @@ class FakeEffects:
                 timer.callback()
         self._set_clock(end)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is due now, or the engine has been asked."""
+        due_now = (timer for due, _, timer in self._timers if due <= self.clock_seconds)
+        return bool(self.questions) or any(not timer.cancelled for timer in due_now)
+
     def answer(self, models: frozenset[str] | None) -> None:
         """Answer every question that the engine has been asked."""
         questions, self.questions = self.questions, []

@@ -236,7 +236,7 @@ def test_a_verb_out_of_its_phase_changes_nothing(state: GatewayState) -> None:
 def test_while_an_engine_starts_requests_wait_for_it(state: GatewayState, effects: FakeEffects) -> None:
     hold(state)
     old = waiting(state)
-    state.opening("mine", 60, policy={"max_n": 1}, models=OURS)
+    state.opening("mine", 60, policy=RequestPolicy(max_n=1), models=OURS)
     new = waiting(state)
     assert (old.went, state.policy) == (0, RequestPolicy(max_n=1))
 
@@ -478,7 +478,7 @@ def test_stopping_ends_the_wait_and_lets_finish_what_is_in_flight(state: Gateway
 def test_a_gateway_killed_in_a_hold_comes_back_in_it_and_keeps_its_deadline(
     state: GatewayState, effects: FakeEffects
 ) -> None:
-    state.open(policy={"max_n": 1}, models=OURS)
+    state.open(policy=RequestPolicy(max_n=1), models=OURS)
     hold(state, 100)
     effects.advance(40)
 

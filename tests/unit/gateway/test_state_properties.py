@@ -222,7 +222,7 @@ class Gateway(RuleBasedStateMachine):
         deadline = self.state.door().deadline
         if self.state.phase in (Phase.HOLDING, Phase.OPENING):
             assert deadline is not None
-            assert deadline >= self.effects.wall_seconds - CLOCK_ERROR_SECONDS or self.effects.questions
+            assert deadline >= self.effects.wall_seconds - CLOCK_ERROR_SECONDS or self.effects.is_busy
         else:
             assert deadline is None or self.state.phase is Phase.DRAINING
 
