@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from pmpctl.operations.events import Event, Operation
+
 T = TypeVar("T")
 
 # The imaginary GPUs of the test engines (tests/world/gpu).
@@ -20,6 +22,17 @@ def eventually(predicate: Callable[[], T], timeout: float = 10.0) -> T:
             return answer
         assert time.monotonic() < deadline, f"still {answer!r} after {timeout:g} s"
         time.sleep(0.02)
+
+
+def result_of(operation: Operation[T]) -> tuple[T, list[Event]]:
+    """Drives an operation to its end: its result, and what it told meanwhile."""
+    events: list[Event] = []
+    while True:
+        try:
+            events.append(next(operation))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result, events
 
 
 def find_free_port() -> int:

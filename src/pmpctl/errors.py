@@ -330,6 +330,13 @@ class WorkspaceNotWritable(PmpctlError):
     exit_status = ExitStatus.HOST_NOT_READY
 
 
+class RecordUnreadable(PmpctlError):
+    """What was written down of an engine's plan is damaged, or another version of pmpctl wrote it."""
+
+    code = "record_unreadable"
+    exit_status = ExitStatus.HOST_NOT_READY
+
+
 class NothingRuns(PmpctlError):
     """A command that needs something running found nothing of ours."""
 

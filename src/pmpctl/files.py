@@ -1,5 +1,6 @@
 """Small files that nobody may ever see half-written."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -23,3 +24,20 @@ def write_atomically(path: Path, text: str, mode: int = 0o600, owner: tuple[int,
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    _sync_folder(path.parent)
+
+
+def remove_for_good(path: Path) -> None:
+    """A file that is not there is fine; one that was there does not come back with the power."""
+    path.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    # Some file systems cannot; the file itself is whole even so.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

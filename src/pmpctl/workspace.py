@@ -48,6 +48,21 @@ class Workspace:
         return self.state_dir / "calibration"
 
     @property
+    def plans_dir(self) -> Path:
+        """What was started, exactly: one JSON file for each engine, by the hash in its label."""
+        return self.state_dir / "plans"
+
+    @property
+    def journal_file(self) -> Path:
+        """The switch in progress, or the one that was interrupted."""
+        return self.state_dir / "journal.json"
+
+    @property
+    def history_file(self) -> Path:
+        """Which profiles served here."""
+        return self.state_dir / "history.json"
+
+    @property
     def lock_file(self) -> Path:
         return self.state_dir / "lock"
 

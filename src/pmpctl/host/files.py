@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from pmpctl.errors import DiskFull, WorkspaceNotWritable
-from pmpctl.files import write_atomically
+from pmpctl.files import remove_for_good, write_atomically
 
 
 def make_folder(path: Path, *, uid: int, gid: int, mode: int = 0o755) -> None:
@@ -32,6 +32,24 @@ def save(path: Path, text: str, *, mode: int = 0o600, owner: tuple[int, int] | N
         write_atomically(path, text, mode, owner)
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+def remove(path: Path) -> None:
+    """Remove a small file for good, also through a power cut; raises what a user can mend."""
+    try:
+        remove_for_good(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def set_aside(path: Path) -> Path:
+    """Out of the way, but kept for whoever wants to know what happened; replaces what was set aside before."""
+    aside = path.with_name(f"{path.name}.damaged")
+    try:
+        path.replace(aside)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    return aside
 
 
 def _cannot_write(path: Path, error: OSError) -> DiskFull | WorkspaceNotWritable:
