@@ -14,12 +14,8 @@ log = logging.getLogger(__name__)
 AskEngine = Callable[[], Awaitable[frozenset[str] | None]]
 
 
-async def _nobody() -> frozenset[str] | None:
-    return None
-
-
 class LoopEffects:
-    def __init__(self, ask: AskEngine = _nobody, file: StateFile | None = None) -> None:
+    def __init__(self, ask: AskEngine, file: StateFile | None) -> None:
         self._ask = ask
         self._file = file
         # The loop itself keeps no task alive.

@@ -4,15 +4,13 @@ Nothing here waits or does I/O. All calls and timers come from the one event loo
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from pmp_gateway.control_schema import MAX_DEADLINE_SECONDS, DoorStatus, Phase, Reason, Refusal
 from pmp_gateway.effects import Effects, Timer
 from pmp_gateway.engine_absence import EngineAbsence
-from pmp_gateway.failures import BackendAway, Closed, CutShort, GatewayError, Stopping
-from pmp_gateway.loop_effects import LoopEffects
+from pmp_gateway.failures import BackendAway, Closed, CutShort, Stopping
 from pmp_gateway.phases import SENTENCES, TRANSITIONS, VerbRefused
 from pmp_gateway.request_policy import RequestPolicy
 from pmp_gateway.state_file import SavedHold, SavedState
@@ -31,11 +29,9 @@ class _Drain:
 
 
 class GatewayState:
-    def __init__(
-        self, effects: Effects | None = None, limits: HoldLimits | None = None, saved: SavedState | None = None
-    ) -> None:
-        self._effects = effects = effects or LoopEffects()
-        self._limits = limits = limits or HoldLimits()
+    def __init__(self, effects: Effects, limits: HoldLimits, saved: SavedState | None = None) -> None:
+        self._effects = effects
+        self._limits = limits
         self.requests_total = 0
         self.policy = RequestPolicy()
         self.on_phase: Callable[[Phase], None] = lambda _phase: None
@@ -107,17 +103,6 @@ class GatewayState:
         traffic.wait_again(waiter)
         self._end_drain_if_empty()
         return True
-
-    @contextmanager
-    def admitted(self, _exchange: object) -> Iterator[None]:
-        """For requests that cannot wait."""
-        waiter = _Impatient()
-        try:
-            if not self.admit(waiter):
-                raise self._closed()
-            yield
-        finally:
-            self.leave(waiter)
 
     @property
     def phase(self) -> Phase:
@@ -231,8 +216,6 @@ class GatewayState:
         self._settle()
         self._traffic.refuse_waiting(Stopping())
 
-    drain = stop
-
     def end_all(self) -> None:
         """The process waits no longer: whatever is still in flight ends now."""
         self._traffic.refuse_in_flight(Stopping())
@@ -341,17 +324,6 @@ class GatewayState:
 
     def _settle(self) -> None:
         self._traffic.let_go(self._phase is Phase.OPEN and not self._stopping and not self._absence.is_awaited)
-
-
-class _Impatient:
-    """Stands for a request in the registry."""
-
-    size_bytes = 0
-    is_stream = False
-
-    def go(self) -> None: ...
-
-    def refuse(self, error: GatewayError) -> None: ...
 
 
 def _cancel(timer: Timer | None) -> None:
