@@ -1,6 +1,5 @@
 """What a profile lets requests ask of the engine: plain data, and the fields it speaks of."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -88,13 +87,13 @@ class RequestPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, cac
             )
 
     def as_data(self) -> dict[str, Any]:
-        data: dict[str, Any] = msgspec.to_builtins(self)
+        data: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         return data
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> "RequestPolicy":
+    def from_data(cls, data: Any) -> "RequestPolicy":
         """Raises ValueError that names what is wrong; an unknown key could be a limit that would not be kept."""
         try:
-            return msgspec.convert(dict(data), cls)
+            return msgspec.convert(data, cls)
         except msgspec.ValidationError as error:
             raise ValueError(str(error)) from error

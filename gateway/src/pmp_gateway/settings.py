@@ -1,5 +1,6 @@
 """What the gateway is told through its environment."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Literal, cast
 from urllib.parse import urlsplit
 
 from pmp_gateway.origins import ANY_ORIGIN
+from pmp_gateway.request_policy import RequestPolicy
 from pmp_gateway.token_file import LARGEST_LIMIT
 
 UnknownModel = Literal["serve", "reject"]
@@ -36,6 +38,8 @@ class Settings:
     control_socket: Path | None = None
     # Where the phase outlives the process; without it every gateway starts open.
     state_file: Path | None = None
+    # For a gateway that runs alone; pmpctl tells the profile's own when it opens.
+    policy: RequestPolicy | None = None
     unknown_model: UnknownModel = "serve"
     log_headers: tuple[str, ...] = ("x-signal-hunter-operation",)
     # Web pages that may use the API; without tokens, host names that it answers to beside addresses and single names.
@@ -80,6 +84,7 @@ class Settings:
             port=_number(given, "PMP_GATEWAY_PORT", default.port, least=0, most=65535),
             control_socket=Path(control_socket) if control_socket else None,
             state_file=_state_file(given, control_socket),
+            policy=_policy(given.get("PMP_GATEWAY_POLICY_FILE")),
             unknown_model=_unknown_model(given.get("PMP_GATEWAY_UNKNOWN_MODEL", default.unknown_model)),
             log_headers=default.log_headers if log_headers is None else _log_headers(log_headers),
             cors_origins=_cors_origins(given.get("PMP_GATEWAY_CORS_ORIGINS", "")),
@@ -139,6 +144,17 @@ def _state_file(given: Mapping[str, str], control_socket: str | None) -> Path | 
     if told := given.get("PMP_GATEWAY_STATE_FILE"):
         return Path(told)
     return Path(f"{control_socket}.state.json") if control_socket else None
+
+
+def _policy(path: str | None) -> RequestPolicy | None:
+    if path is None:
+        return None
+    try:
+        return RequestPolicy.from_data(json.loads(Path(path).read_bytes()))
+    except OSError as error:
+        raise SettingsInvalid(f"PMP_GATEWAY_POLICY_FILE: {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise SettingsInvalid(f"PMP_GATEWAY_POLICY_FILE: {path} holds no policy: {error}") from error
 
 
 def _unknown_model(text: str) -> UnknownModel:

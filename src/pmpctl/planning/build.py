@@ -10,6 +10,7 @@ from pmpctl.planning.host import HostFacts
 from pmpctl.planning.images import VLLM_RELEASE, engine_image, version_text, vllm_version
 from pmpctl.planning.listen import Listener, public_listener
 from pmpctl.planning.plan import LABEL_PLAN, LABEL_PROFILE, LABEL_ROLE, LABEL_WORKSPACE, Plan, Unit
+from pmpctl.planning.requests import request_policy
 from pmpctl.profiles.model import Profile, ProfileFile
 from pmpctl.workspace import Workspace
 
@@ -33,6 +34,7 @@ def build_plan(workspace: Workspace, file: ProfileFile, profile_name: str, facts
         engine_url=f"http://127.0.0.1:{file.host.engine_port}",
         base_url=listener.url,
         start_timeout_seconds=profile.start_timeout,
+        requests=request_policy(profile).as_data(),
         warnings=tuple(_warnings(context, listener)),
     )
 

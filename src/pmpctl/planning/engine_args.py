@@ -37,6 +37,23 @@ FLAGS = (
     Flag("chat_template", "--chat-template"),
 )
 
+ALLOWED_MEDIA_DOMAINS_SINCE: Version = (0, 11, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Fields of a request that vLLM, too, refuses unless a flag is given; releases before `since` do not ask for it."""
+
+    fields: frozenset[str]
+    name: str
+    since: Version
+
+
+TRUSTS = (
+    Trust(frozenset({"chat_template"}), "--trust-request-chat-template", since=(0, 11, 0)),
+    Trust(frozenset({"media_io_kwargs", "mm_processor_kwargs"}), "--trust-request-mm-kwargs", since=(0, 31, 0)),
+)
+
 ENABLE_REASONING_UNTIL: Version = (0, 10, 0)
 """Before this release `--reasoning-parser` had to be joined by `--enable-reasoning`."""
 
@@ -67,12 +84,7 @@ def engine_args(
     known = version or VLLM_RELEASE
     args = [paths.model, "--host", host, "--port", str(port), "--served-model-name", *served_names]
     for flag, value in _settings(profile, paths):
-        if known < flag.since:
-            raise PlanInvalid(
-                f"[profiles.{profile.name}] {flag.field} needs vLLM {version_text(flag.since)} or newer, "
-                f"and its image holds {version_text(known)}",
-                cure=f"Use a newer `image`, or remove `{flag.field}` from the profile.",
-            )
+        _require(profile, flag.field, flag.since, known)
         args += [flag.name, value]
     if profile.tool_call_parser is not None:
         args.append("--enable-auto-tool-choice")
@@ -82,9 +94,30 @@ def engine_args(
         args.append("--enforce-eager")
     if profile.trust_remote_code:
         args.append("--trust-remote-code")
+    args += _request_args(profile, known)
     args.append("--disable-fastapi-docs")
     args += profile.extra_args
     return tuple(args)
+
+
+def _request_args(profile: Profile, known: Version) -> Iterator[str]:
+    """The engine's own word on what the gateway lets through; all else it refuses by itself."""
+    limits = profile.requests
+    if limits.media_domains:
+        _require(profile, "media_domains", ALLOWED_MEDIA_DOMAINS_SINCE, known)
+        yield from ("--allowed-media-domains", *limits.media_domains)
+    for trust in TRUSTS:
+        if known >= trust.since and not trust.fields.isdisjoint(limits.allow_fields):
+            yield trust.name
+
+
+def _require(profile: Profile, field: str, since: Version, known: Version) -> None:
+    if known < since:
+        raise PlanInvalid(
+            f"[profiles.{profile.name}] {field} needs vLLM {version_text(since)} or newer, "
+            f"and its image holds {version_text(known)}",
+            cure=f"Use a newer `image`, or remove `{field}` from the profile.",
+        )
 
 
 def _settings(profile: Profile, paths: EnginePaths) -> Iterator[tuple[Flag, str]]:

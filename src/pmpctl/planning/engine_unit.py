@@ -12,6 +12,9 @@ from pmpctl.profiles.model import HostSettings
 
 GIB = 1024**3
 
+# The gateway keeps the profile's own limit; the engine's is wider, so that a new limit seldom means a new engine.
+MAX_N_SEQUENCES = 128
+
 # Inside the container; the Hugging Face cache lies where vLLM's image has always looked for it.
 HUB_CACHE = "/root/.cache/huggingface"
 COMPILE_CACHE = "/var/cache/pmpctl"
@@ -36,6 +39,7 @@ def engine_unit(context: Context, names: tuple[str, ...]) -> Unit:
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
+        "VLLM_MAX_N_SEQUENCES": str(max(MAX_N_SEQUENCES, profile.requests.max_n)),
         **_cache_environment(context),
         **facts.hub_environment,
     }

@@ -114,6 +114,8 @@ class Plan:
     engine_url: str
     base_url: str
     start_timeout_seconds: int
+    requests: Mapping[str, Any]
+    """A `RequestPolicy` as data. The gateway is told when it opens: its unit outlives a change of profile."""
     warnings: tuple[str, ...] = ()
 
     @property

@@ -23,7 +23,12 @@ _TYPES = {
     "sequence_str": "a list of texts",
     "is_instance_of": "a list of texts",
 }
-_BOUNDS = {"greater_than": ("above", "gt"), "less_than": ("below", "lt"), "less_than_equal": ("at most", "le")}
+_BOUNDS = {
+    "greater_than": ("above", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("below", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
 
 
 class _Sentence(NamedTuple):
@@ -37,9 +42,19 @@ def problems_of(
 ) -> Iterator[FoundProblem]:
     """`homes` names the table of every key that is known anywhere."""
     for details in error.errors():
+        at, within = table, model
+        while len(details["loc"]) > 1 and (below := _table_below(within, str(details["loc"][0]))):
+            at, within = (*at, str(details["loc"][0])), below
+            details["loc"] = details["loc"][1:]
         key = str(details["loc"][0])
-        for code, text, cure in _sentences(details, key, document.key((*table, key)), model, homes):
-            yield document.problem(code, table, text, cure, key=key)
+        for code, text, cure in _sentences(details, key, document.key((*at, key)), within, homes):
+            yield document.problem(code, at, text, cure, key=key)
+
+
+def _table_below(model: type[Table], key: str) -> type[Table] | None:
+    field = model.model_fields.get(key)
+    kind = field.annotation if field else None
+    return kind if isinstance(kind, type) and issubclass(kind, Table) else None
 
 
 def unknown_key_cure(key: str, known: Iterable[str], homes: Mapping[str, str]) -> str:
@@ -82,6 +97,8 @@ def _value_sentence(details: ErrorDetails, key: str, written: str, model: type[T
         word, bound = _BOUNDS[kind]
         wanted = f"must be {word} {context[bound]}"
         return _Sentence("wrong_value", f"{place} {wanted}, not {_shown(value)}", _example(key, written, value, model))
+    if kind == "model_type":
+        return _Sentence("wrong_type", f"{place} must be a table", "Put its keys into a table of its own.")
     if kind == "string_too_short":
         return _Sentence("wrong_value", f"{place} is empty", f'Remove "{written}", or give it a value.')
     wanted = f"must be {_TYPES[kind]}" if kind in _TYPES else details["msg"]

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from pmp_gateway.control_schema import RequestPolicy
 from pmpctl.errors import ProfileUnknown
 from pmpctl.profiles import rules
 from pmpctl.profiles.extra_args import complaints
@@ -43,6 +44,41 @@ class Table(BaseModel):
     """Strict: a number in quotes is not a number, and an unknown key is a mistake."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+_STRICTEST = RequestPolicy()
+
+
+class RequestLimits(Table):
+    """What one request may ask of the engine; the gateway answers 400 to what goes beyond."""
+
+    max_tokens: rules.Positive | None = Field(
+        None,
+        description="The longest answer in tokens: a request that asks for more, or for no length, gets this. "
+        "Default: what fits the context.",
+        examples=[4096],
+    )
+    max_n: rules.Positive = Field(_STRICTEST.max_n, description="How many answers to one prompt (`n`, `best_of`).")
+    max_prompts: rules.Positive = Field(
+        _STRICTEST.max_prompts, description="How many prompts, inputs or documents in one request."
+    )
+    max_logprobs: rules.NotNegative = Field(
+        _STRICTEST.max_logprobs, description="For how many likely tokens beside the chosen one (`top_logprobs`)."
+    )
+    allow_fields: Sequence[rules.AllowableField] = Field(
+        (),
+        description="Fields to let in that are refused, or held small, unless they are named here.",
+        examples=[["chat_template"]],
+    )
+    deny_fields: Sequence[rules.RequestField] = Field(
+        (), description="Further fields to refuse.", examples=[["tools", "logit_bias"]]
+    )
+    media_domains: Sequence[rules.Domain] = Field(
+        (),
+        description="Hosts from which the engine may fetch images, audio and video. Default: none, so media must be "
+        "in the request itself, as `data:` URLs.",
+        examples=[["upload.wikimedia.org"]],
+    )
 
 
 class Defaults(Table):
@@ -133,6 +169,11 @@ class Defaults(Table):
         600, description="After how many seconds without any progress a start has failed; a slow download never has."
     )
     shm_size_gib: rules.PositiveGib = Field(8, description="Shared memory of the engine's container, in GiB.")
+    requests: RequestLimits = Field(
+        default_factory=RequestLimits,
+        description="What one request may ask for, as a table of its own: see below.",
+        examples=[{"max_tokens": 4096}],
+    )
     extra_args: Sequence[str] = Field(
         (),
         description="Further vLLM arguments, from the list of allowed ones below.",

@@ -9,13 +9,23 @@ from pydantic import ValidationError
 from pmpctl.errors import ProfileFileInvalid
 from pmpctl.profiles.complaints import problems_of, unknown_key_cure
 from pmpctl.profiles.document import Document, FoundProblem
-from pmpctl.profiles.model import Defaults, GatewaySettings, HostSettings, Profile, ProfileFile, ProfileTable, Table
+from pmpctl.profiles.model import (
+    Defaults,
+    GatewaySettings,
+    HostSettings,
+    Profile,
+    ProfileFile,
+    ProfileTable,
+    RequestLimits,
+    Table,
+)
 from pmpctl.profiles.rules import PROFILE_NAME, RESERVED_NAME
 from pmpctl.profiles.suggest import nearest
 
 _SECTIONS: Mapping[str, type[Table]] = {"defaults": Defaults, "gateway": GatewaySettings, "host": HostSettings}
 _TOP_LEVEL = ("default", *_SECTIONS, "profiles")
 _HOMES = {
+    **dict.fromkeys(RequestLimits.model_fields, "[profiles.NAME.requests]"),
     **dict.fromkeys(ProfileTable.model_fields, "[profiles.NAME]"),
     **dict.fromkeys(HostSettings.model_fields, "[host]"),
     **dict.fromkeys(GatewaySettings.model_fields, "[gateway]"),
@@ -135,6 +145,12 @@ def _lineage(tables: Tables, name: str) -> list[str]:
 def _merged(tables: Tables, name: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(defaults)
     for ancestor in reversed(_lineage(tables, name)):
-        merged |= tables[ancestor]
+        merged = _over(merged, tables[ancestor])
     merged.pop("extends", None)
     return merged
+
+
+def _over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables within are merged key by key, too."""
+    both = {key for key in base.keys() & own.keys() if isinstance(base[key], dict) and isinstance(own[key], dict)}
+    return {**base, **own, **{key: {**base[key], **own[key]} for key in both}}

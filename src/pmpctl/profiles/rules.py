@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from pmp_gateway.control_schema import ALLOWABLE_FIELDS
 from pmpctl.profiles.suggest import nearest
 from pmpctl.profiles.templates import BUILTIN, builtin_templates
 
@@ -28,6 +29,8 @@ _ORIGIN = re.compile(
     r"\*|(?!http://[^/]*:80$|https://[^/]*:443$)[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 )
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
+_REQUEST_FIELD = re.compile(r"[a-z][a-z0-9_]*")
+_DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key"})
 
 
@@ -131,6 +134,31 @@ def _host_name(value: str) -> str:
     return value
 
 
+def _allowable_field(value: str) -> str:
+    if value not in ALLOWABLE_FIELDS:
+        likely = nearest(value, ALLOWABLE_FIELDS)
+        raise broken(
+            f"names no field that can be allowed: {_shown(value)}",
+            f'Did you mean "{likely}"?' if likely else f"Write one of {', '.join(sorted(ALLOWABLE_FIELDS))}.",
+        )
+    return value
+
+
+def _request_field(value: str) -> str:
+    if not _REQUEST_FIELD.fullmatch(value):
+        raise broken(f"names no field of a request: {_shown(value)}", 'Write it as in the API, such as "logit_bias".')
+    return value
+
+
+def _domain(value: str) -> str:
+    if not _DOMAIN.fullmatch(value):
+        raise broken(
+            f"is no host name: {_shown(value)}",
+            'Write the host alone and in lower case, such as "upload.wikimedia.org".',
+        )
+    return value
+
+
 def _gpus(value: Any) -> Any:
     if value == "all":
         return value
@@ -175,10 +203,16 @@ Listen = Annotated[str, Field(min_length=1), AfterValidator(_listen)]
 Header = Annotated[str, _schema(_HEADER), AfterValidator(_header)]
 Origin = Annotated[str, _schema(_ORIGIN), AfterValidator(_origin)]
 HostName = Annotated[str, _schema(_HOST_NAME), AfterValidator(_host_name)]
+AllowableField = Annotated[
+    str, Field(json_schema_extra={"enum": sorted(ALLOWABLE_FIELDS)}), AfterValidator(_allowable_field)
+]
+RequestField = Annotated[str, _schema(_REQUEST_FIELD), AfterValidator(_request_field)]
+Domain = Annotated[str, _schema(_DOMAIN), AfterValidator(_domain)]
 Gpus = Annotated[Literal["all"] | tuple[str | int, ...], BeforeValidator(_gpus)]
 Memlock = Annotated[Literal["unlimited"] | int | None, BeforeValidator(_memlock)]
 DockerHost = Annotated[str, Field(min_length=1), AfterValidator(_docker_host)]
 Port = Annotated[int, Field(gt=0, lt=65536)]
 Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
 Limit = Annotated[int, Field(ge=0, le=1_000_000)]
 PositiveGib = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -11,6 +12,13 @@ from pmpctl.profiles.model import Defaults, GatewaySettings, HostSettings, Profi
 from pmpctl.profiles.rules import PROFILE_NAME, RESERVED_NAME
 
 SCHEMA_ID = "urn:pmpctl:schema:profiles"
+
+_TABLES: Mapping[str, type[Table]] = {
+    "defaults": Defaults,
+    "gateway": GatewaySettings,
+    "host": HostSettings,
+    "profile": ProfileTable,
+}
 
 
 class _TomlSchema(GenerateJsonSchema):
@@ -28,6 +36,9 @@ class _TomlSchema(GenerateJsonSchema):
 
 
 def schema() -> dict[str, Any]:
+    tables = {name: _table(model) for name, model in _TABLES.items()}
+    # Where a table refers to another, it does so from the top of the whole schema.
+    parts = {name: part for table in tables.values() for name, part in table.pop("$defs", {}).items()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": SCHEMA_ID,
@@ -37,16 +48,17 @@ def schema() -> dict[str, Any]:
         "required": ["profiles"],
         "properties": {
             "default": {"type": "string", "description": "The profile that runs when none is named."},
-            "defaults": _table(Defaults),
-            "gateway": _table(GatewaySettings),
-            "host": _table(HostSettings),
+            "defaults": tables["defaults"],
+            "gateway": tables["gateway"],
+            "host": tables["host"],
             "profiles": {
                 "type": "object",
                 "minProperties": 1,
                 "propertyNames": {"pattern": f"^{PROFILE_NAME.pattern}$", "not": {"const": RESERVED_NAME}},
-                "additionalProperties": _table(ProfileTable),
+                "additionalProperties": tables["profile"],
             },
         },
+        "$defs": parts,
     }
 
 

@@ -116,7 +116,9 @@ _CODE_REFUSED = Refusal(_CODE, "Put such code into an image of your own and name
 REFUSED = {
     "--additional-config": _CODE_REFUSED,
     "--allowed-local-media-path": Refusal("it lets every request read files of the engine", "Send media inline."),
-    "--allowed-media-domains": Refusal("it lets requests make the engine fetch from the network", "Send media inline."),
+    "--allowed-media-domains": Refusal(
+        "the gateway has to know of them, too", "Set `media_domains` under [profiles.NAME.requests]."
+    ),
     "--api-key": Refusal(
         "a secret on the command line is readable for everyone who can list processes",
         "Let the gateway ask for tokens: `pmpctl token add NAME`.",
@@ -175,5 +177,7 @@ REFUSED_FAMILIES = {
     "--nnodes": _ONE_MACHINE,
     "--node-rank": _ONE_MACHINE,
     "--ssl-": _TLS,
-    "--trust-request-": Refusal("it lets every request run a chat template of its own", 'Set "chat_template".'),
+    "--trust-request-": Refusal(
+        "the gateway has to know of it, too", "Name the field in `allow_fields` under [profiles.NAME.requests]."
+    ),
 }

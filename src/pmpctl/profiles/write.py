@@ -76,10 +76,10 @@ def _replaced(text: str, name: str, values: Mapping[str, Any]) -> str:
     table: MutableMapping[str, Any] = toml["profiles"][name]
     for key in [key for key in table if key not in values]:
         del table[key]
-    added = {key: value for key, value in values.items() if key not in table}
+    added = {key: _inline(value) for key, value in values.items() if key not in table}
     for key in values.keys() - added.keys():
         if table[key] != values[key]:
-            table[key] = values[key]
+            table[key] = _inline(values[key])
     if isinstance(table, InlineTable):
         table.update(added)
         return tomlkit.dumps(toml)
@@ -87,6 +87,15 @@ def _replaced(text: str, name: str, values: Mapping[str, Any]) -> str:
     lines = text.splitlines(keepends=True)
     header = toml_lines(text)["profiles", name]
     return "".join((*lines[:header], tomlkit.dumps(added), *lines[header:]))
+
+
+def _inline(value: Any) -> Any:
+    """A table with a header of its own would take in the keys that follow it."""
+    if not isinstance(value, dict):
+        return value
+    table = tomlkit.inline_table()
+    table.update(value)
+    return table
 
 
 def _alike(old: Profile, wanted: Profile, table: Mapping[str, Any]) -> bool:

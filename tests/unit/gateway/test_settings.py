@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from pmp_gateway.request_policy import RequestPolicy
 from pmp_gateway.settings import Settings, SettingsInvalid
 
 
@@ -14,6 +15,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         host="127.0.0.1",
         port=8000,
         control_socket=None,
+        policy=None,
         unknown_model="serve",
         log_headers=("x-signal-hunter-operation",),
         cors_origins=(),
@@ -142,3 +144,22 @@ def test_credentials_in_the_backend_url_are_refused_and_not_repeated() -> None:
     with pytest.raises(SettingsInvalid) as refusal:
         Settings.from_env({"BACKEND_URL": "http://me:canary@engine:8002"})
     assert "canary" not in str(refusal.value)
+
+
+def test_a_gateway_that_runs_alone_reads_its_policy_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text('{"max_tokens": 100}')
+    assert Settings.from_env({"PMP_GATEWAY_POLICY_FILE": str(path)}).policy == RequestPolicy(max_tokens=100)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"max_tokens": "many"}', '{"max_token": 1}', "\xff"])
+def test_a_policy_that_cannot_be_kept_keeps_the_gateway_from_starting(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(SettingsInvalid, match=r"PMP_GATEWAY_POLICY_FILE: .*policy\.json"):
+        Settings.from_env({"PMP_GATEWAY_POLICY_FILE": str(path)})
+
+
+def test_a_policy_file_that_is_not_there_keeps_the_gateway_from_starting(tmp_path: Path) -> None:
+    with pytest.raises(SettingsInvalid, match="cannot be read"):
+        Settings.from_env({"PMP_GATEWAY_POLICY_FILE": str(tmp_path / "missing.json")})

@@ -93,3 +93,39 @@ def test_a_cpu_profile_with_a_fixed_cache_does_not_claim_a_share_of_the_hosts_me
 
     assert flag(plan({**demo, "kv_cache_memory_bytes": 1}), "--gpu-memory-utilization") is None
     assert flag(plan(demo), "--gpu-memory-utilization") == "0.9"
+
+
+def test_the_engine_fetches_media_from_where_the_profile_says_and_never_follows_a_redirect() -> None:
+    argv = plan({"requests": {"media_domains": ["a.example", "b.example"]}}).engine.argv
+    at = argv.index("--allowed-media-domains")
+
+    assert argv[at + 1 : at + 3] == ("a.example", "b.example")
+    assert argv[at + 3].startswith("--")
+    assert "--allowed-media-domains" not in plan().engine.argv
+    assert plan().engine.env["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] == "0"
+
+
+def test_media_domains_need_a_vllm_that_keeps_to_them() -> None:
+    with pytest.raises(PlanInvalid) as caught:
+        plan({"image": "vllm/vllm-openai:v0.10.2", "requests": {"media_domains": ["a.example"]}})
+    assert "0.11.0" in caught.value.message
+
+
+def test_the_engine_trusts_in_requests_what_the_profile_allows_and_its_vllm_asks_about() -> None:
+    allowed = {"requests": {"allow_fields": ["chat_template", "media_io_kwargs"]}}
+
+    assert {"--trust-request-chat-template", "--trust-request-mm-kwargs"} <= set(plan(allowed).engine.argv)
+    assert "--trust-request-mm-kwargs" not in plan({"image": "vllm/vllm-openai:v0.20.0", **allowed}).engine.argv
+    assert not [word for word in plan().engine.argv if word.startswith("--trust")]
+
+
+def test_the_engine_never_takes_tensors_and_shows_no_documentation() -> None:
+    argv = plan({"requests": {"allow_fields": ["chat_template", "mm_processor_kwargs", "vllm_xargs"]}}).engine.argv
+
+    assert "--disable-fastapi-docs" in argv
+    assert not [word for word in argv if "embeds" in word]
+
+
+def test_a_profile_that_wants_more_answers_at_once_gets_them_from_the_engine() -> None:
+    assert plan({"requests": {"max_n": 500}}).engine.env["VLLM_MAX_N_SEQUENCES"] == "500"
+    assert plan({"requests": {"max_n": 2}}).engine.hash == plan().engine.hash

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pmp_gateway.control_schema import RequestPolicy
 from pmp_gateway.settings import Settings
 from pmpctl.errors import GpuNotAvailable, OpenListener, PlanInvalid, ProfileUnknown
 from pmpctl.planning.host import LocalFile
@@ -157,3 +158,18 @@ def test_without_docker_everything_runs_on_paths_of_the_host() -> None:
     assert made.engine.mounts == ()
     assert made.gateway.argv == ("/venv/bin/python", "-m", "pmp_gateway")
     assert made.gateway.env["BACKEND_URL"] == made.engine_url
+
+
+def test_a_plan_says_what_requests_may_ask_for() -> None:
+    limits = {"max_tokens": 100, "allow_fields": ["priority"], "media_domains": ["a.example"]}
+    made = plan({"requests": limits})
+
+    assert RequestPolicy.from_data(json.loads(json.dumps(as_data(made)))["requests"]) == RequestPolicy(
+        max_tokens=100, allow_fields=("priority",), media_domains=("a.example",)
+    )
+    assert made.gateway.hash == plan().gateway.hash
+    assert made.hash != plan().hash
+
+
+def test_a_profile_that_says_nothing_of_requests_is_as_strict_as_a_gateway_that_runs_alone() -> None:
+    assert RequestPolicy.from_data(plan().requests) == RequestPolicy()

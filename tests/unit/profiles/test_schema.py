@@ -41,6 +41,10 @@ def test_the_shipped_file_is_valid_and_points_editors_to_the_schema() -> None:
         'kv_cache_dtype = "fp9"',
         'tool_call_parser = "--host"',
         'extra_args = "--seed"',
+        "requests = { max_token = 1 }",
+        "requests = { max_n = 0 }",
+        'requests = { allow_fields = ["prompt_embeds"] }',
+        'requests = { media_domains = ["https://a.example"] }',
         'name = "it"',
     ],
 )
@@ -73,4 +77,5 @@ def test_a_profile_may_leave_its_model_to_its_parent_and_every_key_is_described(
 
 def _tables(whole: dict[str, Any]) -> list[dict[str, Any]]:
     tables = whole["properties"]
-    return [tables["defaults"], tables["gateway"], tables["host"], tables["profiles"]["additionalProperties"]]
+    named = [tables["defaults"], tables["gateway"], tables["host"], tables["profiles"]["additionalProperties"]]
+    return [*named, *whole["$defs"].values()]
