@@ -1,5 +1,7 @@
 """A gateway's control socket, as a controller uses it."""
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,11 @@ class Control:
 
     async def status(self) -> GatewayStatus:
         return GatewayStatus.from_data((await self.send("status")).json())
+
+    async def until(self, predicate: Callable[[GatewayStatus], bool], timeout_seconds: float = 10) -> None:
+        async with asyncio.timeout(timeout_seconds):
+            while not predicate(await self.status()):
+                await asyncio.sleep(0.02)
 
     async def tell(self, verb: str, **body: Any) -> PhaseAnswer:
         return PhaseAnswer.from_data((await self.send(verb, **body)).json())

@@ -103,8 +103,7 @@ async def test_a_drain_is_answered_when_the_last_request_is_done(
         await backend.next_call()
         await control.tell("hold", hold_id="mine")
         drain = asyncio.create_task(control.tell("drain", hold_id="mine", deadline_seconds=30))
-        while (await control.status()).phase is not Phase.DRAINING:
-            pass
+        await control.until(lambda status: status.phase is Phase.DRAINING)
         assert not drain.done()
         release.set()
         drained = await drain
@@ -121,8 +120,7 @@ async def test_a_drain_that_is_called_off_says_so(gateway: GatewayProcess, backe
         await connection.post(PATH, b"{}")
         await backend.next_call()
         drain = asyncio.create_task(control.send("drain", deadline_seconds=30))
-        while (await control.status()).phase is not Phase.DRAINING:
-            pass
+        await control.until(lambda status: status.phase is Phase.DRAINING)
         await control.tell("open")
         response = await drain
     assert response.status_code == 409
