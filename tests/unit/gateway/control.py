@@ -19,7 +19,7 @@ class Control:
 
     async def until(self, predicate: Callable[[GatewayStatus], bool], timeout_seconds: float = 10) -> None:
         async with asyncio.timeout(timeout_seconds):
-            while not predicate(await self.status()):
+            while not predicate(await self.status()):  # noqa: ASYNC110 (it happens in another process)
                 await asyncio.sleep(0.02)
 
     async def tell(self, verb: str, **body: Any) -> PhaseAnswer:
