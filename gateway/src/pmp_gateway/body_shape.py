@@ -45,6 +45,8 @@ def check_depth(raw: bytes | bytearray, limit: int) -> None:
 def _is_shallow(raw: bytes | bytearray, limit: int) -> bool:
     try:
         level = [_ANY.decode(raw)]
+    except RecursionError:
+        return False
     except DecodeError:
         # A number that Python cannot hold.
         return _is_shallow_by_bytes(raw, limit)

@@ -374,6 +374,12 @@ def test_nesting_is_bounded(padding: bytes) -> None:
                 check_body(CHAT, raw, RequestPolicy(max_json_depth=20))
 
 
+def test_no_depth_is_too_much_for_the_check_itself() -> None:
+    for levels in range(800, 1100):
+        with pytest.raises(InvalidJson):
+            check_body(CHAT, b'{"a":' + b"[" * levels + b"]" * levels + b"}", RequestPolicy())
+
+
 @pytest.mark.parametrize(
     "raw",
     [
