@@ -8,6 +8,7 @@ from pmpctl.planning.plan import HealthCheck, Mount, PortBinding, Unit
 GATEWAY_PORT = 8000
 CONTROL_DIR = "/run/pmp-gateway"
 CONTROL_SOCKET = "gateway.sock"
+STATE_FILE = "state.json"
 AUTH_DIR = "/etc/pmp-gateway"
 NOBODY = 65532
 
@@ -30,6 +31,11 @@ def gateway_unit(context: Context, listener: Listener) -> Unit:
         "PMP_GATEWAY_MAX_BODY_BYTES": str(settings.max_body_mib * 1024**2),
         "PMP_GATEWAY_REQUESTS_PER_MINUTE": str(settings.requests_per_minute),
         "PMP_GATEWAY_MAX_CONCURRENT": str(settings.max_concurrent),
+        "PMP_GATEWAY_HOLD_MAX_REQUESTS": str(settings.hold_max_requests),
+        "PMP_GATEWAY_HOLD_MAX_BYTES": str(settings.hold_max_mib * 1024**2),
+        "PMP_GATEWAY_HOLD_TIMEOUT_SECONDS": str(settings.hold_timeout_seconds),
+        "PMP_GATEWAY_KEEP_ALIVE_SECONDS": str(settings.keep_alive_seconds),
+        "PMP_GATEWAY_ENGINE_WAIT_SECONDS": str(settings.engine_wait_seconds),
     }
     if not context.in_docker:
         return Unit(
@@ -44,6 +50,7 @@ def gateway_unit(context: Context, listener: Listener) -> Unit:
                 "PMP_GATEWAY_HOST": listener.host,
                 "PMP_GATEWAY_PORT": str(listener.port),
                 "PMP_GATEWAY_CONTROL_SOCKET": str(workspace.control_dir / CONTROL_SOCKET),
+                "PMP_GATEWAY_STATE_FILE": str(workspace.control_dir / STATE_FILE),
             },
             labels={},
             health_url=f"{listener.url}/health",
@@ -69,6 +76,7 @@ def gateway_unit(context: Context, listener: Listener) -> Unit:
             "PMP_GATEWAY_HOST": "0.0.0.0",  # noqa: S104 (inside its own network namespace)
             "PMP_GATEWAY_PORT": str(GATEWAY_PORT),
             "PMP_GATEWAY_CONTROL_SOCKET": f"{CONTROL_DIR}/{CONTROL_SOCKET}",
+            "PMP_GATEWAY_STATE_FILE": f"{CONTROL_DIR}/{STATE_FILE}",
         },
         labels={},
         health_url=f"{listener.url}/health",

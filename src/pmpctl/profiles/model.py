@@ -250,6 +250,20 @@ class GatewaySettings(Table):
         "tokens. 0: no limit.",
     )
     max_concurrent: rules.Limit = Field(0, description="The same for requests at a time. 0: no limit.")
+    hold_max_requests: rules.NotNegative = Field(
+        256, description="How many requests may wait while the model is changed. 0: they are refused instead."
+    )
+    hold_max_mib: rules.Positive = Field(256, description="How much their bodies may take together, in MiB.")
+    hold_timeout_seconds: rules.Positive = Field(
+        600, description="How long each of them may wait; after that it is answered 503."
+    )
+    keep_alive_seconds: rules.Positive = Field(
+        5, description="How often a stream that waits is sent a comment, so that its client does not give up."
+    )
+    engine_wait_seconds: rules.NotNegative = Field(
+        20,
+        description="How long requests wait for an engine that died and comes back. 0: they are answered 503 at once.",
+    )
 
 
 class HostSettings(Table):
