@@ -155,7 +155,10 @@ class Rule:
 
 _RETRY = {b"retry-after": b"5"}
 _RETRY_LATER = {b"retry-after": b"30"}
+# The types are Anthropic's: its clients go by them, OpenAI's do not, and LiteLLM takes any error of the type
+# "invalid_request_error" for a bad request, whatever its status says.
 _TOO_MUCH = "rate_limit_error"
+_TRY_LATER = "overloaded_error"
 
 RULES: Mapping[type[GatewayError], Rule] = {
     InvalidJson: Rule(400, "invalid_request_error", "invalid_json", "The request body is not a valid JSON object."),
@@ -169,34 +172,34 @@ RULES: Mapping[type[GatewayError], Rule] = {
     HostRepeated: Rule(400, "invalid_request_error", "host_repeated", "The request carries more than one Host header."),
     Unauthorized: Rule(
         401,
-        "invalid_request_error",
+        "authentication_error",
         "invalid_api_key",
         "A valid token is required: send it as 'Authorization: Bearer TOKEN' or as 'x-api-key: TOKEN'.",
         {b"www-authenticate": b"Bearer"},
     ),
     TokenExpired: Rule(
         401,
-        "invalid_request_error",
+        "authentication_error",
         "token_expired",
         "This token has expired: ask whoever runs this service for a new one.",
         {b"www-authenticate": b"Bearer"},
     ),
     HostNotAllowed: Rule(
         403,
-        "invalid_request_error",
+        "permission_error",
         "host_not_allowed",
         "This service does not answer to that host name; whoever runs it can add the name to 'allowed_hosts'.",
     ),
     OriginNotAllowed: Rule(
         403,
-        "invalid_request_error",
+        "permission_error",
         "origin_not_allowed",
         "Web pages of that origin may not use this service; whoever runs it can add the origin to 'cors_origins'.",
     ),
-    RouteUnknown: Rule(404, "invalid_request_error", "not_found", "There is no such route."),
-    ModelUnknown: Rule(404, "invalid_request_error", "model_not_found", "There is no such model."),
+    RouteUnknown: Rule(404, "not_found_error", "not_found", "There is no such route."),
+    ModelUnknown: Rule(404, "not_found_error", "model_not_found", "There is no such model."),
     MethodNotAllowed: Rule(405, "invalid_request_error", "method_not_allowed", "This route does not take that method."),
-    ClientTooSlow: Rule(408, "invalid_request_error", "request_timeout", "The request took too long to arrive."),
+    ClientTooSlow: Rule(408, "timeout_error", "request_timeout", "The request took too long to arrive."),
     BodyTooLarge: Rule(413, "invalid_request_error", "body_too_large", "The request body is too large."),
     HeadTooLarge: Rule(431, "invalid_request_error", "headers_too_large", "The request's headers are too large."),
     TooManyAttempts: Rule(
@@ -204,27 +207,31 @@ RULES: Mapping[type[GatewayError], Rule] = {
     ),
     RateLimited: Rule(429, _TOO_MUCH, "rate_limited", "Too many requests a minute."),
     TooManyConcurrent: Rule(429, _TOO_MUCH, "too_many_concurrent", "Too many requests at a time."),
-    BackendBroken: Rule(502, "server_error", "backend_broken", "The engine broke off or gave an unusable answer."),
-    BackendAway: Rule(503, "server_error", "backend_away", "The engine is not available; try again later.", _RETRY),
-    BackendStopping: Rule(503, "server_error", "backend_stopping", "The engine is being stopped; try again.", _RETRY),
-    TooManyConnections: Rule(503, "server_error", "too_many_connections", "Too many connections are open.", _RETRY),
-    Closed: Rule(503, "server_error", "closed", "The service is closed; try again later.", _RETRY_LATER),
-    HoldFull: Rule(503, "server_error", "hold_full", "Too many requests wait already; try again later.", _RETRY_LATER),
+    BackendBroken: Rule(502, "api_error", "backend_broken", "The engine broke off or gave an unusable answer."),
+    BackendAway: Rule(503, _TRY_LATER, "backend_away", "The engine is not available; try again later.", _RETRY),
+    BackendStopping: Rule(503, _TRY_LATER, "backend_stopping", "The engine is being stopped; try again.", _RETRY),
+    TooManyConnections: Rule(503, _TRY_LATER, "too_many_connections", "Too many connections are open.", _RETRY),
+    Closed: Rule(503, _TRY_LATER, "closed", "The service is closed; try again later.", _RETRY_LATER),
+    HoldFull: Rule(503, _TRY_LATER, "hold_full", "Too many requests wait already; try again later.", _RETRY_LATER),
     HoldTimedOut: Rule(
-        503, "server_error", "hold_timed_out", "The model did not come back in time; try again later.", _RETRY_LATER
+        503, _TRY_LATER, "hold_timed_out", "The model did not come back in time; try again later.", _RETRY_LATER
     ),
     CutShort: Rule(
         503,
-        "server_error",
+        _TRY_LATER,
         "cut_short",
         "The engine stops before this answer could be complete; send the request again.",
         _RETRY,
     ),
-    Stopping: Rule(503, "server_error", "gateway_stopping", "The gateway is stopping; try again later.", _RETRY),
-    BackendSilent: Rule(504, "server_error", "backend_silent", "The engine did not answer in time."),
+    Stopping: Rule(503, _TRY_LATER, "gateway_stopping", "The gateway is stopping; try again later.", _RETRY),
+    BackendSilent: Rule(504, "timeout_error", "backend_silent", "The engine did not answer in time."),
 }
 
-UNFORESEEN = Rule(500, "server_error", "internal_error", "The gateway failed to handle this request.")
+UNFORESEEN = Rule(500, "api_error", "internal_error", "The gateway failed to handle this request.")
+
+
+# Here an event without a type or a name is passed over, or taken for something else.
+_TYPED_ROUTES = (b"/v1/messages", b"/v1/responses")
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,8 +250,8 @@ def answer_to(error: Exception, raw_path: bytes = b"") -> Answer:
         rule = RULES[type(error)]
         message, param, own_headers = error.message or rule.message, error.param, error.headers
     data: dict[str, object] = {"error": {"message": message, "type": rule.type, "param": param, "code": rule.code}}
-    if raw_path.startswith(b"/v1/messages"):
-        # As Anthropic's clients expect it, and still as all others do.
+    if raw_path.startswith(_TYPED_ROUTES):
+        # As clients of these routes expect it, and still as all others do.
         data = {"type": "error", **data}
     body = json.dumps(data, separators=(",", ":")).encode()
     headers = [
@@ -259,6 +266,5 @@ def error_event(raw_path: bytes, body: bytes) -> bytes:
     """An error as the last event of a stream."""
     if b"\n" in body:
         body = body.replace(b"\n", b" ")
-    # Anthropic's clients heed only events that have a name.
-    name = b"event: error\n" if raw_path == b"/v1/messages" else b""
+    name = b"event: error\n" if raw_path.startswith(_TYPED_ROUTES) else b""
     return name + b"data: " + body + b"\n\n"

@@ -75,7 +75,7 @@ async def test_an_engine_that_is_away_is_503_with_a_time_to_come_again(
 ) -> None:
     await backend.stop()
     for response in (await client.post(PATH, json={}), await client.get("/v1/models")):
-        await _expect(response, 503, "backend_away", "server_error")
+        await _expect(response, 503, "backend_away", "overloaded_error")
         assert int(response.headers["retry-after"]) > 0
     await backend.start(backend.port)
 
@@ -89,7 +89,7 @@ async def test_an_engine_that_is_not_ready_is_503(
 
     backend.models_handler = not_ready
     for response in (await client.get("/v1/models"), await client.post(PATH, json={})):
-        await _expect(response, 503, "backend_away", "server_error")
+        await _expect(response, 503, "backend_away", "overloaded_error")
     assert not backend.calls
 
 
@@ -107,7 +107,7 @@ async def test_an_engine_that_talks_nonsense_is_502(client: httpx.AsyncClient, b
         await call.raw(answer)
 
     backend.handler = talk
-    await _expect(await client.post(PATH, json={}), 502, "backend_broken", "server_error")
+    await _expect(await client.post(PATH, json={}), 502, "backend_broken", "api_error")
 
 
 @pytest.mark.parametrize("listing", [[], {"data": [{}]}, {"data": [1]}, {"data": [{"id": 1}]}, {"models": []}])
@@ -118,7 +118,7 @@ async def test_a_list_of_models_that_makes_no_sense_is_502(
         await call.respond(200, listing)
 
     backend.models_handler = talk
-    await _expect(await client.get("/v1/models"), 502, "backend_broken", "server_error")
+    await _expect(await client.get("/v1/models"), 502, "backend_broken", "api_error")
 
 
 async def test_requests_that_come_while_the_engine_is_asked_for_its_names_share_the_answer(
@@ -148,8 +148,13 @@ async def test_requests_that_come_while_the_engine_is_asked_for_its_names_share_
     assert [call.json() for call in backend.calls] == [{"model": "late"}] * 5
 
 
-def test_backend_failures_are_server_errors() -> None:
-    assert all(RULES[kind].type == "server_error" for kind in RULES if issubclass(kind, BackendFailure))
+def test_backend_failures_are_never_the_clients_fault() -> None:
+    assert all(RULES[kind].status >= 500 for kind in RULES if issubclass(kind, BackendFailure))
+
+
+def test_only_what_is_wrong_with_a_request_itself_is_of_the_type_that_litellm_takes_for_a_bad_request() -> None:
+    taken = {rule.status for rule in RULES.values() if rule.type == "invalid_request_error"}
+    assert taken == {400, 405, 413, 431}
 
 
 async def test_the_connection_survives_a_refused_request(gateway: GatewayProcess) -> None:

@@ -42,7 +42,7 @@ async def test_unknown_names_are_refused_where_that_is_asked_for(start_gateway: 
             assert refused.status_code == 404
             error = refused.json()["error"]
             assert (error["type"], error["param"], error["code"]) == (
-                "invalid_request_error",
+                "not_found_error",
                 "model",
                 "model_not_found",
             )

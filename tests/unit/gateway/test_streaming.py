@@ -187,21 +187,24 @@ async def test_a_stream_that_breaks_ends_with_an_error_event(client: httpx.Async
     assert (first, rest) == ('data: {"n":1}', "")
     assert json.loads(error.removeprefix("data: "))["error"] == {
         "message": "The engine broke off or gave an unusable answer.",
-        "type": "server_error",
+        "type": "api_error",
         "param": None,
         "code": "backend_broken",
     }
     assert "[DONE]" not in response.text
 
 
-async def test_the_error_event_has_a_name_where_clients_need_one(client: httpx.AsyncClient, backend: Backend) -> None:
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/responses"])
+async def test_the_error_event_has_a_name_where_clients_need_one(
+    client: httpx.AsyncClient, backend: Backend, path: str
+) -> None:
     async def stream(call: Call) -> None:
         await call.start()
         await call.chunk(b"event: ping\ndata: {}\n\n")
         call.break_off()
 
     backend.handler = stream
-    response = await client.post("/v1/messages", json={"stream": True})
+    response = await client.post(path, json={"stream": True})
     assert response.text.split("\n\n")[1].startswith('event: error\ndata: {"type":"error","error":{')
 
 
