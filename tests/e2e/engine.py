@@ -63,11 +63,13 @@ class Engine:
 
     def requests_at_work(self) -> int:
         """Those that it computes or that wait for it to."""
+        # It tells what was so at its last step, which may have been before a request was given up.
+        self._client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "Say OK"}]})
         return self._sum_of("num_requests_running") + self._sum_of("num_requests_waiting")
 
-    def requests_finished(self) -> int:
-        """Those whose answer came to its end, since it started. What a client gave up is not among them."""
-        return self._sum_of("request_success_total")
+    def long_answers_finished(self) -> int:
+        """Those that came to as many tokens as they might have, since it started."""
+        return self._sum_of("request_success_total", 'finished_reason="length"')
 
     def stop(self) -> None:
         self._process.terminate()
@@ -85,8 +87,8 @@ class Engine:
             return
         self._process.wait()
 
-    def _sum_of(self, metric: str) -> int:
+    def _sum_of(self, metric: str, label: str = "") -> int:
         page = self._client.get("/metrics").text
-        values = re.findall(rf"^vllm:{metric}\{{.*\}} (\S+)$", page, re.MULTILINE)
+        values = re.findall(rf"^vllm:{metric}\{{.*{label}.*\}} (\S+)$", page, re.MULTILINE)
         assert values, f"the engine has no metric {metric}"
         return sum(int(float(value)) for value in values)

@@ -20,18 +20,14 @@ from tests.unit.gateway.gateway_process import GatewayProcess
 from tests.unit.gateway.stub import Backend, Call
 
 HELLO: Any = [{"role": "user", "content": "Hello"}]
-SILENCE_SECONDS = 1
 
 
 @pytest.fixture(scope="module")
 def gateway_and_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayProcess, int]]:
-    """A gateway, and the port where it expects an engine."""
+    """A gateway that has little patience, and the port where it expects an engine."""
     port = find_free_port()
-    gateway = GatewayProcess(
-        tmp_path_factory.mktemp("gateway"),
-        f"http://127.0.0.1:{port}",
-        {"PMP_GATEWAY_BACKEND_SILENCE_SECONDS": str(SILENCE_SECONDS)},
-    )
+    patience = {"PMP_GATEWAY_BACKEND_SILENCE_SECONDS": "1", "PMP_GATEWAY_ENGINE_WAIT_SECONDS": "0"}
+    gateway = GatewayProcess(tmp_path_factory.mktemp("gateway"), f"http://127.0.0.1:{port}", patience)
     try:
         gateway.wait_until_listening()
         yield gateway, port
