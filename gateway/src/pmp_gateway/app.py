@@ -85,6 +85,8 @@ class _Turn:
     def refuse(self, error: GatewayError) -> None:
         if not self._come.done():
             self._come.set_exception(error)
+            # It may be past waiting: then nobody looks.
+            self._come.exception()
 
     async def wait(self, receive: Receive) -> None:
         """Until it is let in; raises what it is refused with."""

@@ -5,15 +5,29 @@ A quote inside a JSON string is escaped, so none of these marks can be part of a
 
 import re
 
-# An engine that is stopped ends what it was doing with these instead of failing.
-_ABORTED = re.compile(rb'"(?:finish_reason|stop_reason)":\s?"abort"')
+_MESSAGES = b"/v1/messages"
+# An engine that is stopped ends what it was doing with this instead of failing. (Its "stop_reason" may well be "abort":
+# there that is the stop string of the client's own that was met.)
+_ABORTED = re.compile(rb'"finish_reason":\s?"abort"')
+# In Anthropic's form it gives no reason at all.
+_MESSAGE = re.compile(rb'"type":\s?"message"')
+_REASON = re.compile(rb'"stop_reason":\s?"')
+_END_WITHOUT_REASON = re.compile(rb'"message_delta",\s?"delta":\s?\{"stop_reason":\s?null')
 _USAGE = b'"usage":'
 _PROMPT_TOKENS = re.compile(rb'"(?:prompt_tokens|input_tokens)":\s?(\d{1,12})')
 _COMPLETION_TOKENS = re.compile(rb'"(?:completion_tokens|output_tokens)":\s?(\d{1,12})')
 
 
-def is_cut_off(data: bytes) -> bool:
-    return b'"abort"' in data and _ABORTED.search(data) is not None
+def is_cut_off(body: bytes, raw_path: bytes) -> bool:
+    """Whether the engine broke off what it calls a good answer."""
+    if raw_path == _MESSAGES:
+        return _MESSAGE.search(body) is not None and _REASON.search(body) is None
+    return _says_abort(body)
+
+
+def has_cut_off_event(events: bytes, raw_path: bytes) -> bool:
+    """The same for events of a stream."""
+    return _END_WITHOUT_REASON.search(events) is not None if raw_path == _MESSAGES else _says_abort(events)
 
 
 def tokens_in(data: bytes) -> tuple[int | None, int | None]:
@@ -22,6 +36,10 @@ def tokens_in(data: bytes) -> tuple[int | None, int | None]:
     if at < 0:
         return None, None
     return _number(_PROMPT_TOKENS.search(data, at)), _number(_COMPLETION_TOKENS.search(data, at))
+
+
+def _says_abort(data: bytes) -> bool:
+    return b'"abort"' in data and _ABORTED.search(data) is not None
 
 
 def _number(found: re.Match[bytes] | None) -> int | None:

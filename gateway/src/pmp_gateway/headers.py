@@ -52,7 +52,15 @@ def length_of(headers: Headers) -> int | None:
 
 
 def is_event_stream(headers: Headers) -> bool:
-    return any(name == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in headers)
+    return _has_type(headers, b"text/event-stream")
+
+
+def is_json(headers: Headers) -> bool:
+    return _has_type(headers, b"application/json")
+
+
+def _has_type(headers: Headers, media_type: bytes) -> bool:
+    return any(name == b"content-type" and value.lower().startswith(media_type) for name, value in headers)
 
 
 def _named_by_connection(headers: Headers) -> Collection[bytes]:

@@ -5,10 +5,10 @@ from enum import Enum, auto
 from typing import Protocol
 
 from pmp_gateway.client_answer import ClientAnswer
-from pmp_gateway.engine_answer import is_cut_off, tokens_in
+from pmp_gateway.engine_answer import has_cut_off_event, is_cut_off, tokens_in
 from pmp_gateway.exchange import Exchange
 from pmp_gateway.failures import BackendBroken, BackendFailure, BackendStopping, Headers
-from pmp_gateway.headers import is_event_stream, length_of, returned
+from pmp_gateway.headers import is_event_stream, is_json, length_of, returned
 from pmp_gateway.metrics import Metrics
 
 # A plain answer up to this size is sent once it is whole, so that one that breaks or is cut off can still be an error.
@@ -22,7 +22,10 @@ UNBUFFERED: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b
 
 
 class Asker(Protocol):
-    """Whoever sent the request; exactly one of these calls comes, and it comes last."""
+    """Whoever sent the request; exactly one of the calls below comes, and it comes last."""
+
+    def answer_begun(self) -> None:
+        """Comes before it where the client gets the answer in parts: the request will not be sent again."""
 
     def answered(self, status: int, headers: Headers, body: bytes) -> None:
         """A whole answer, of which nothing has been sent to the client."""
@@ -68,9 +71,9 @@ class Passing:
             self._mode = _Mode.EVENTS
             if not self._answer.started:
                 self._answer.start(status, self._headers + UNBUFFERED, keep_alive=self._keep_alive)
-        elif not self._answer.started and (length is None or length > _COLLECTED_BYTES):
-            self._mode = _Mode.PASS
-            self._answer.start(status, self._headers, keep_alive=self._keep_alive, length=length)
+            self._asker.answer_begun()
+        elif not self._answer.started and (not is_json(headers) if length is None else length > _COLLECTED_BYTES):
+            self._pass(length)
 
     def answer_part(self, data: bytes) -> None:
         if self._mode is _Mode.EVENTS:
@@ -84,18 +87,34 @@ class Passing:
             self._parts.append(data)
             self._collected_bytes += len(data)
             if self._collected_bytes > _COLLECTED_BYTES:
-                self._asker.engine_failed(BackendBroken())
+                self._give_up_collecting()
 
     def answer_ended(self) -> None:
         if self._mode is _Mode.COLLECT:
             self._end_collected()
             return
         if self._kept:
+            if has_cut_off_event(self._kept, self._exchange.raw_path):
+                self._asker.engine_failed(BackendStopping())
+                return
             self._answer.send(self._kept)
         self._asker.passed_on()
 
     def answer_failed(self, error: BackendFailure) -> None:
         self._asker.engine_failed(error)
+
+    def _pass(self, length: int | None) -> None:
+        self._mode = _Mode.PASS
+        self._answer.start(self._status, self._headers, keep_alive=self._keep_alive, length=length)
+        self._asker.answer_begun()
+
+    def _give_up_collecting(self) -> None:
+        if self._answer.started:
+            self._asker.engine_failed(BackendBroken())
+        else:
+            self._pass(None)
+            self._answer.send(b"".join(self._parts))
+            self._parts.clear()
 
     def _pass_events(self, data: bytes) -> None:
         now = time.perf_counter()
@@ -111,7 +130,7 @@ class Passing:
             data, self._kept = _whole_events(data)
             if not data:
                 return
-        if is_cut_off(data):
+        if has_cut_off_event(data, self._exchange.raw_path):
             self._asker.engine_failed(BackendStopping())
             return
         self._note_tokens(data)
@@ -119,7 +138,7 @@ class Passing:
 
     def _end_collected(self) -> None:
         body = b"".join(self._parts)
-        if is_cut_off(body):
+        if self._status == 200 and is_cut_off(body, self._exchange.raw_path):
             self._asker.engine_failed(BackendStopping())
             return
         self._note_tokens(body)

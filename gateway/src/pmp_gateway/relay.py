@@ -14,6 +14,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 
 from pmp_gateway.body import CheckedBody, check_body
 from pmp_gateway.client_answer import ClientAnswer
+from pmp_gateway.engine_connection import Connection
 from pmp_gateway.exchange import Exchange
 from pmp_gateway.failures import (
     BackendAway,
@@ -29,7 +30,6 @@ from pmp_gateway.gateway import Gateway
 from pmp_gateway.headers import forwarded, length_of
 from pmp_gateway.outcome import CLIENT_LEFT
 from pmp_gateway.passing import EVENT_STREAM, UNBUFFERED, Passing
-from pmp_gateway.upstream import Connection
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +56,6 @@ class Relay:
 
     message_event = _Unheeded()
 
-    _checked: CheckedBody
-
     def __init__(
         self,
         gateway: Gateway,
@@ -82,6 +80,8 @@ class Relay:
         self._begun = False
         self._wants_body = True
         self._body = bytearray()
+        # Kept for as long as it may have to be sent again.
+        self._checked: CheckedBody | None = None
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._held_since: float | None = None
@@ -100,8 +100,10 @@ class Relay:
         if not self._wants_body:
             return
         self._body += data
-        if self._begun and len(self._body) > self._gateway.settings.max_body_bytes:
-            self.refuse(self._too_large())
+        if len(self._body) > self._gateway.settings.max_body_bytes:
+            self._wants_body = False
+            if self._begun:
+                self.refuse(self._too_large())
 
     def take_body_end(self) -> None:
         self.body_complete = True
@@ -144,12 +146,15 @@ class Relay:
 
     # What the engine's connection tells.
 
+    def answer_begun(self) -> None:
+        self._checked = None
+
     def answered(self, status: int, headers: Headers, body: bytes) -> None:
         self._connection = None
-        if status == 404 and self._may_ask_again:
+        if status == 404 and self._may_ask_again and self._checked is not None:
             # Another engine may have taken the place of the one whose names are known.
             self._may_ask_again = False
-            self._run(self._ask_by_its_name_now(status, headers, body))
+            self._run(self._ask_by_its_name_now(self._checked, status, headers, body))
         else:
             self._send_whole(status, headers, body)
 
@@ -160,8 +165,9 @@ class Relay:
 
     def engine_failed(self, error: BackendFailure) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None and connection.may_have_been_stale and self._may_ask_again:
+        if connection is not None and connection.was_stale and self._may_ask_again:
             self._may_ask_again = False
+            self._gateway.upstream.forget_idle()
             self._try(self._dispatch)
             return
         if connection is not None:
@@ -226,27 +232,30 @@ class Relay:
         self._keep_client_waiting_later()
 
     def _dispatch(self) -> None:
-        model = self._gateway.models.known_name(self._checked.model)
+        checked = self._checked
+        if checked is None:
+            return
+        model = self._gateway.models.known_name(checked.model)
         connection = self._gateway.upstream.idle() if model is not None else None
         if model is not None and connection is not None:
-            self._send(connection, model)
+            self._send(connection, checked, model)
         else:
-            self._run(self._connect_and_send())
+            self._run(self._connect_and_send(checked))
 
-    async def _connect_and_send(self) -> None:
-        model = await self._gateway.models.resolve(self._checked.model)
-        self._send(self._gateway.upstream.idle() or await self._gateway.upstream.connect(), model)
+    async def _connect_and_send(self, checked: CheckedBody) -> None:
+        model = await self._gateway.models.resolve(checked.model)
+        self._send(self._gateway.upstream.idle() or await self._gateway.upstream.connect(), checked, model)
 
-    async def _ask_by_its_name_now(self, status: int, headers: Headers, body: bytes) -> None:
+    async def _ask_by_its_name_now(self, checked: CheckedBody, status: int, headers: Headers, body: bytes) -> None:
         try:
             await self._gateway.models.fetch()
-            renamed = await self._gateway.models.resolve(self._checked.model)
+            renamed = await self._gateway.models.resolve(checked.model)
         except BackendFailure:
             renamed = self._asked_for
         if renamed == self._asked_for:
             self._send_whole(status, headers, body)
         else:
-            self._send(self._gateway.upstream.idle() or await self._gateway.upstream.connect(), renamed)
+            self._send(self._gateway.upstream.idle() or await self._gateway.upstream.connect(), checked, renamed)
 
     def _run(self, work: Coroutine[None, None, None]) -> None:
         async def run() -> None:
@@ -267,14 +276,17 @@ class Relay:
 
         self._task = asyncio.create_task(run())
 
-    def _send(self, connection: Connection, model: str) -> None:
+    def _send(self, connection: Connection, checked: CheckedBody, model: str) -> None:
         gateway, exchange = self._gateway, self.exchange
         headers = forwarded(exchange.headers, gateway.forwarded_headers)
         headers.append((b"x-request-id", exchange.request_id))
-        request = gateway.upstream.request(b"POST", exchange.raw_path, headers, self._checked.naming(model))
+        request = gateway.upstream.request(b"POST", exchange.raw_path, headers, checked.naming(model))
         self._asked_for = model
         self._connection = connection
         connection.ask(request, Passing(self, exchange, self._answer, gateway.metrics, keep_alive=self.keep_alive))
+        if self._client.flow.write_paused:
+            # The client has yet to read the answers before this one.
+            connection.pause()
 
     # From here to the client.
 
@@ -292,7 +304,7 @@ class Relay:
         answer = answer_to(error, self.exchange.raw_path)
         self.exchange.error_code = answer.code
         if not self._answer.started:
-            self.keep_alive = self.keep_alive and (self.body_complete or self._rest_of_body_is_small())
+            self.keep_alive = self.keep_alive and (self.body_complete or self._rest_of_body_may_come())
             self._answer.send_whole(answer.status, answer.headers, answer.body, keep_alive=self.keep_alive)
         elif self._answer.takes_events:
             self._answer.send_event(error_event(self.exchange.raw_path, answer.body))
@@ -303,12 +315,14 @@ class Relay:
             self._client.transport.abort()
         self._close()
 
-    def _rest_of_body_is_small(self) -> bool:
+    def _rest_of_body_may_come(self) -> bool:
+        # Who was to be told to continue may leave the body out now: nobody knows what comes next on the connection.
         length = length_of(self.exchange.headers)
-        return length is not None and length <= self._gateway.settings.max_body_bytes
+        return not self._expects_continue and length is not None and length <= self._gateway.settings.max_body_bytes
 
     def _close(self) -> None:
         self.response_complete = True
+        self._checked = None
         self._drop_work()
         self._gateway.leave(self.exchange)
         self._client.relay_done(self)

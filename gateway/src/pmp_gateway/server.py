@@ -40,8 +40,6 @@ _GRACE_SECONDS = 25
 _LAST_WORDS_SECONDS = 2.0
 _CLOSE_CHECK_SECONDS = 0.02
 _DEADLINE_CHECK_SECONDS = 1.0
-# Longer than clients keep idle connections, so that it is they who close them.
-_KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
 _CONTROL_SOCKET_MODE = 0o660
 
@@ -129,13 +127,21 @@ def _deadlines(public: _Server) -> Iterator[None]:
             now = time.monotonic()
             for connection in [*public.server_state.connections]:
                 if isinstance(connection, PublicProtocol):
-                    connection.check_deadlines(now)
+                    _check_deadlines(connection, now)
 
     task = asyncio.create_task(check())
     try:
         yield
     finally:
         task.cancel()
+
+
+def _check_deadlines(connection: PublicProtocol, now: float) -> None:
+    """One connection's trouble must not spare the others."""
+    try:
+        connection.check_deadlines(now)
+    except Exception:
+        log.exception("a connection's deadlines could not be checked")
 
 
 async def _last_words(public: _Server) -> None:
@@ -190,7 +196,6 @@ def _server(application: ASGIApp, protocol: type[asyncio.Protocol], grace_second
             server_header=False,
             proxy_headers=False,
             backlog=_BACKLOG,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=grace_seconds,
         )
     )

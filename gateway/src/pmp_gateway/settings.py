@@ -63,10 +63,13 @@ class Settings:
     max_head_bytes: int = 64 * 1024
     max_headers: int = 128
     max_connections: int = 4096
+    # How long a client may take for a request's head, for its body, between two parts of the body, and to take more of
+    # an answer; and how long a connection may be idle: longer than clients keep theirs, so that it is they who close.
     head_seconds: int = 15
     body_seconds: int = 300
     body_stall_seconds: int = 30
     client_stall_seconds: int = 300
+    client_idle_seconds: int = 75
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -98,6 +101,15 @@ class Settings:
             ),
             keep_alive_seconds=_number(given, "PMP_GATEWAY_KEEP_ALIVE_SECONDS", default.keep_alive_seconds, least=1),
             engine_wait_seconds=_number(given, "PMP_GATEWAY_ENGINE_WAIT_SECONDS", default.engine_wait_seconds, least=0),
+            max_head_bytes=_number(given, "PMP_GATEWAY_MAX_HEAD_BYTES", default.max_head_bytes, least=1024),
+            max_connections=_number(given, "PMP_GATEWAY_MAX_CONNECTIONS", default.max_connections, least=1),
+            head_seconds=_number(given, "PMP_GATEWAY_HEAD_SECONDS", default.head_seconds, least=1),
+            body_seconds=_number(given, "PMP_GATEWAY_BODY_SECONDS", default.body_seconds, least=1),
+            body_stall_seconds=_number(given, "PMP_GATEWAY_BODY_STALL_SECONDS", default.body_stall_seconds, least=1),
+            client_stall_seconds=_number(
+                given, "PMP_GATEWAY_CLIENT_STALL_SECONDS", default.client_stall_seconds, least=1
+            ),
+            client_idle_seconds=_number(given, "PMP_GATEWAY_CLIENT_IDLE_SECONDS", default.client_idle_seconds, least=1),
             requests_per_minute=_limit(given, "PMP_GATEWAY_REQUESTS_PER_MINUTE"),
             max_concurrent=_limit(given, "PMP_GATEWAY_MAX_CONCURRENT"),
             backend_silence_seconds=_number(

@@ -1,177 +1,20 @@
-"""The connections to the engine: requests go out, answers come back as they arrive, failures come back as our own."""
+"""The connections to the engine: kept open between requests, watched for silence, and closed in time."""
 
 import asyncio
 import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol, cast
 from urllib.parse import urlsplit
 
-import httptools
-
+from pmp_gateway.engine_connection import Connection
 from pmp_gateway.failures import BackendAway, BackendBroken, BackendFailure, BackendSilent, Headers
 
 _CONNECT_TIMEOUT_SECONDS = 5.0
 # Uvicorn closes connections that were idle for 5 s; never send on one that is about to go.
 _KEEP_ALIVE_SECONDS = 4.0
 _SILENCE_CHECK_SECONDS = 0.5
-_MAX_HEAD_BYTES = 64 * 1024
 _MAX_SHORT_ANSWER_BYTES = 8 * 1024 * 1024
-
-
-class Listener(Protocol):
-    """Whoever asked. The calls come in this order; after `answer_ended` or `answer_failed` there are no more."""
-
-    def answer_started(self, status: int, headers: Headers, /) -> None: ...
-
-    def answer_part(self, data: bytes) -> None: ...
-
-    def answer_ended(self) -> None: ...
-
-    def answer_failed(self, error: BackendFailure) -> None: ...
-
-
-class Connection(asyncio.Protocol):
-    """One connection to the engine, for one request at a time."""
-
-    _transport: asyncio.Transport
-
-    def __init__(self, upstream: "Upstream") -> None:
-        self._upstream = upstream
-        self._parser = httptools.HttpResponseParser(self)
-        self._listener: Listener | None = None
-        self._status = 0
-        self._headers: Headers = []
-        self._parts: list[bytes] = []
-        self._head_bytes = 0
-        self._answer_begun = False
-        self._head_complete = False
-        self._ends_with_connection = False
-        self._ended = False
-        self._keep = False
-        self._paused = False
-        self._served_before = False
-        self.last_active = time.monotonic()
-
-    @property
-    def usable(self) -> bool:
-        return not self._transport.is_closing()
-
-    @property
-    def waits_for_data(self) -> bool:
-        return self._listener is not None and not self._paused
-
-    @property
-    def may_have_been_stale(self) -> bool:
-        """It failed as one does that the engine closed while the request was on its way."""
-        return self._served_before and not self._answer_begun
-
-    def ask(self, request: bytes, listener: Listener) -> None:
-        """Send a whole request; the listener hears the answer."""
-        self._listener = listener
-        self._headers = []
-        self._head_bytes = 0
-        self._answer_begun = self._head_complete = self._ended = self._ends_with_connection = False
-        self.last_active = time.monotonic()
-        self._transport.write(request)
-
-    def abort(self) -> None:
-        """Close at once, which makes the engine stop; the listener hears no more."""
-        self._listener = None
-        self._transport.abort()
-
-    def pause(self) -> None:
-        if not self._paused and self.usable:
-            self._paused = True
-            self._transport.pause_reading()
-
-    def resume(self) -> None:
-        if self._paused:
-            self._paused = False
-            self.last_active = time.monotonic()
-            if self.usable:
-                self._transport.resume_reading()
-
-    def fail(self, error: BackendFailure) -> None:
-        listener, self._listener = self._listener, None
-        self._transport.abort()
-        if listener is not None:
-            listener.answer_failed(error)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._upstream.opened(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._upstream.closed(self)
-        listener, self._listener = self._listener, None
-        if listener is None:
-            return
-        if exc is None and self._ends_with_connection and self._head_complete:
-            listener.answer_ended()
-        else:
-            listener.answer_failed(BackendBroken())
-
-    def data_received(self, data: bytes) -> None:
-        if self._listener is None:
-            # Nobody asked: whatever this is, the next answer on this connection could not be trusted.
-            self.abort()
-            return
-        self.last_active = time.monotonic()
-        self._answer_begun = True
-        had_head = self._head_complete
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self.fail(BackendBroken())
-            return
-        if not had_head:
-            self._head_bytes += len(data)
-            if self._head_complete:
-                self._listener.answer_started(self._status, self._headers)
-            elif self._head_bytes > _MAX_HEAD_BYTES:
-                self.fail(BackendBroken())
-        # The listener may abort the connection at any of these calls, and then hears no more.
-        if self._parts:
-            parts, self._parts = self._parts, []
-            if self._listener is not None:
-                self._listener.answer_part(parts[0] if len(parts) == 1 else b"".join(parts))
-        if self._ended and self._listener is not None:
-            self._finish(self._listener)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        if self._ended:
-            raise ValueError("a second answer to one request")
-        self._status = self._parser.get_status_code()
-        if self._status < 200:
-            self._headers = []
-            return
-        self._head_complete = True
-        names = {name for name, _ in self._headers}
-        has_end = b"content-length" in names or b"transfer-encoding" in names or self._status in (204, 304)
-        self._ends_with_connection = not has_end
-
-    def on_body(self, body: bytes) -> None:
-        self._parts.append(body)
-
-    def on_message_complete(self) -> None:
-        # An interim answer (1xx) completes as well.
-        if self._head_complete:
-            self._ended = True
-            self._keep = not self._ends_with_connection and self._parser.should_keep_alive()
-
-    def _finish(self, listener: Listener) -> None:
-        self._listener = None
-        self._served_before = True
-        if self._keep and self.usable and not self._paused:
-            self._upstream.release(self)
-        else:
-            self._transport.close()
-        listener.answer_ended()
 
 
 class Upstream:
@@ -242,19 +85,24 @@ class Upstream:
     def release(self, connection: Connection) -> None:
         self._idle.append(connection)
 
+    def forget_idle(self) -> None:
+        """Another engine may be behind the address from now on."""
+        while self._idle:
+            self._idle.pop().abort()
+
     async def close(self) -> None:
         self._check.cancel()
         for connection in list(self._open):
             connection.abort()
 
     def _check_silence(self) -> None:
+        self._check = self._loop.call_later(_SILENCE_CHECK_SECONDS, self._check_silence)
         now = time.monotonic()
         for connection in [each for each in self._open if each.waits_for_data]:
             if now - connection.last_active > self._silence_seconds:
                 connection.fail(BackendSilent())
         while self._idle and (not self._idle[0].usable or now - self._idle[0].last_active > _KEEP_ALIVE_SECONDS):
             self._idle.pop(0).abort()
-        self._check = self._loop.call_later(_SILENCE_CHECK_SECONDS, self._check_silence)
 
 
 class _ShortAnswer:

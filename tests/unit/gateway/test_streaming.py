@@ -223,13 +223,17 @@ async def test_an_answer_of_unknown_length_that_breaks_is_never_taken_for_a_whol
     client: httpx.AsyncClient, gateway: GatewayProcess, backend: Backend
 ) -> None:
     async def respond(call: Call) -> None:
-        await call.start("application/json")
+        await call.start(call.json()["model"])
         await call.chunk(b"{")
         call.break_off()
 
     backend.handler = respond
+    backend.models = ["application/json", "application/octet-stream"]
+    await client.get("/v1/models")
+    response = await client.post(PATH, json={"model": "application/json"})
+    assert (response.status_code, response.json()["error"]["code"]) == (502, "backend_broken")
     with pytest.raises(httpx.RemoteProtocolError):
-        await client.post(PATH, json={}, headers={"x-request-id": "breaks"})
+        await client.post(PATH, json={"model": "application/octet-stream"}, headers={"x-request-id": "breaks"})
     assert gateway.logged("breaks")["error"] == "backend_broken"
 
 
