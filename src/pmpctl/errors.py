@@ -337,6 +337,29 @@ class RecordUnreadable(PmpctlError):
     exit_status = ExitStatus.HOST_NOT_READY
 
 
+class GatewayNotAnswering(PmpctlError):
+    """Nobody listens on the control socket, or somebody who is no gateway of this version."""
+
+    code = "gateway_not_answering"
+    exit_status = ExitStatus.HOST_NOT_READY
+
+
+class GatewayRefused(PmpctlError):
+    """The gateway answered that what it was told does not fit what it is doing; `refusal` says how, for machines."""
+
+    code = "gateway_refused"
+    exit_status = ExitStatus.HOST_NOT_READY
+
+    def __init__(self, message: str, *, cure: str, refusal: str) -> None:
+        super().__init__(message, cure=cure)
+        self.refusal = refusal
+
+
+class GatewayTimedOut(PmpctlError):
+    code = "gateway_timed_out"
+    exit_status = ExitStatus.TIMED_OUT
+
+
 class NothingRuns(PmpctlError):
     """A command that needs something running found nothing of ours."""
 

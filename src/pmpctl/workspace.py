@@ -22,7 +22,7 @@ class Workspace:
 
     @property
     def control_dir(self) -> Path:
-        """Holds the gateway's control socket and nothing else; it is mounted into the gateway."""
+        """Holds the gateway's control socket and what it remembers; it is mounted into the gateway."""
         return self.state_dir / "control"
 
     @property
