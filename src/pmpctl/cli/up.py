@@ -33,12 +33,22 @@ def up(
     options.ui.result("up", result, partial(views.up_view, result=result))
 
 
-def down(ctx: typer.Context, dry_run: DryRun = False) -> None:
-    """Stop and remove what belongs to this workspace; weights and caches stay."""
+def down(
+    ctx: typer.Context,
+    dry_run: DryRun = False,
+    drain: Annotated[
+        float, typer.Option("--drain", metavar="SECONDS", min=0, max=3600, help="How long requests get to finish.")
+    ] = 30,
+) -> None:
+    """Stop and remove what belongs to this workspace; weights and caches stay.
+
+    Requests in flight get some time to finish first, and new ones are refused meanwhile.
+    """
     from pmpctl.operations import down as down_operation
     from pmpctl.ui import views
 
     options: Globals = ctx.obj
-    operation = down_operation.plan_down if dry_run else down_operation.down
-    result = options.ui.run(operation(options.environment))
+    environment = options.environment
+    operation = down_operation.plan_down(environment) if dry_run else down_operation.down(environment, drain)
+    result = options.ui.run(operation)
     options.ui.result("down", result, partial(views.down_view, result=result, dry_run=dry_run))

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pmp_gateway.control_schema import GatewayStatus
+from pmp_gateway.control_schema import GatewayStatus, Phase
 from pmpctl.diagnosis.stages import BOOT, DOWNLOAD, ORDER, READY, Stage, read_stage
 from pmpctl.errors import EngineStartFailed, GatewayStartFailed, StartStalled, WrongModelServed
 from pmpctl.hub.cache import downloaded_bytes
 from pmpctl.operations.engine_api import EngineApi
-from pmpctl.operations.events import Event, Operation, PhaseFinished, PhaseProgress, PhaseStarted
-from pmpctl.operations.gateway_control import gateway_status
+from pmpctl.operations.events import Event, Notice, Operation, PhaseFinished, PhaseProgress, PhaseStarted
+from pmpctl.operations.gateway_control import gateway_status, open_gateway
 from pmpctl.operations.log_watcher import LogWatcher
 from pmpctl.operations.unit_errors import first_errors_of
 from pmpctl.planning.plan import Plan
@@ -128,6 +128,17 @@ def wait_for_gateway(runtime: Runtime, workspace: Workspace, plan: Plan, state: 
         watcher.wait(POLL_SECONDS)
     yield PhaseFinished("gateway-ready", time.monotonic() - began)
     return status
+
+
+def let_requests_in(workspace: Workspace, plan: Plan, status: GatewayStatus) -> Operation[None]:
+    """Open the gateway to the plan's engine, which has been verified, whatever an earlier command left it doing.
+
+    The caller holds the workspace's lock, so nobody else's hold can still be meant.
+    """
+    open_gateway(workspace, policy=plan.requests, models=plan.served_names, force=True)
+    if status.phase is not Phase.OPEN:
+        why = f" ({status.door.reason})" if status.door.reason is not None else ""
+        yield Notice("info", f"the gateway was left {status.phase}{why}; it is open again")
 
 
 def _require_alive(runtime: Runtime, plan: Plan, state: UnitState) -> None:

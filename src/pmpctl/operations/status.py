@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pmpctl
-from pmp_gateway.control_schema import GatewayStatus
+from pmp_gateway.control_schema import DoorStatus, GatewayStatus
+from pmp_gateway.control_schema import Phase as GatewayPhase
 from pmpctl.operations.engine_api import EngineApi
 from pmpctl.operations.environment import Environment, choose_runtime
 from pmpctl.operations.gateway_control import gateway_status
@@ -14,12 +15,14 @@ from pmpctl.planning.plan import Role
 from pmpctl.profiles.model import ProfileFile
 from pmpctl.runtime.base import Runtime, RuntimeInfo, UnitState, Usage
 
-Phase = Literal["down", "starting", "ready", "no-gateway", "engine-away", "failed"]
+Phase = Literal["down", "starting", "ready", "holding", "closed", "no-gateway", "engine-away", "failed"]
 
 EXPLANATIONS: dict[Phase, str] = {
     "down": "nothing runs; `pmpctl up PROFILE` starts it",
     "starting": "the engine is starting; `pmpctl up` waits for it, `pmpctl logs engine -f` shows it",
     "ready": "the API answers",
+    "holding": "the engine answers, and the gateway lets requests wait; if no command is at work, `pmpctl up` opens it",
+    "closed": "the engine answers, and the gateway refuses requests with 503; `pmpctl up` opens it",
     "no-gateway": "a start was interrupted before the gateway ran; `pmpctl up` finishes it, `pmpctl down` undoes it",
     "engine-away": "the gateway runs and answers 503, since there is no engine; `pmpctl up` starts one",
     "failed": "the engine ended; its first error lines stand below, `pmpctl logs engine` has the rest",
@@ -53,6 +56,7 @@ class StatusResult:
     held: int | None
     gateway_phase: str | None
     auth: bool | None
+    door: DoorStatus | None
     listen: str
     engine_port: int
     versions: dict[str, str]
@@ -87,6 +91,7 @@ def status(environment: Environment) -> StatusResult:
         held=control.held if control is not None else None,
         gateway_phase=control.phase if control is not None else None,
         auth=control.auth.enabled if control is not None else None,
+        door=control.door if control is not None else None,
         listen=file.gateway.listen,
         engine_port=file.host.engine_port,
         versions=versions,
@@ -114,7 +119,11 @@ def _phase(engine: UnitState | None, gateway: UnitState | None, control: Gateway
         return "failed"
     if not answers:
         return "starting"
-    return "ready" if control is not None else "no-gateway"
+    if control is None:
+        return "no-gateway"
+    if control.phase is GatewayPhase.OPEN:
+        return "ready"
+    return "closed" if control.phase is GatewayPhase.CLOSED else "holding"
 
 
 def _report(runtime: Runtime, state: UnitState) -> UnitReport:

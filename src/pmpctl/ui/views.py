@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from typing import TYPE_CHECKING
 
 from pmpctl.ui.text import human_bytes, human_seconds
@@ -72,6 +73,8 @@ def down_view(writer: Writer, result: DownResult, *, dry_run: bool) -> None:
         writer.line("Nothing of this workspace runs.")
         return
     writer.line(f"{'Would remove' if dry_run else 'Removed'} {', '.join(result.removed)}. Weights and caches stay.")
+    if result.finished or result.cancelled:
+        writer.line(f"Of the requests in flight, {result.finished} finished and {result.cancelled} were cut short.")
 
 
 def status_view(writer: Writer, result: StatusResult) -> None:
@@ -82,7 +85,8 @@ def status_view(writer: Writer, result: StatusResult) -> None:
         context = f" (context {result.max_model_len} tokens)" if result.max_model_len else ""
         rows.insert(0, ("models", ", ".join(result.models) + context))
     if result.in_flight is not None:
-        rows.append(("requests", f"{result.in_flight} in flight, {result.held} held, gateway {result.gateway_phase}"))
+        rows.append(("requests", f"{result.in_flight} in flight, {result.held} held"))
+        rows.append(("gateway", _gateway(result)))
         rows.append(("tokens", "required" if result.auth else "none"))
     rows.append(("ports", f"API {result.listen}, engine 127.0.0.1:{result.engine_port}"))
     for name, value in rows:
@@ -99,6 +103,23 @@ def status_view(writer: Writer, result: StatusResult) -> None:
 
 def _runtime(result: StatusResult) -> str:
     return f"{result.runtime.kind} at {result.runtime.endpoint} ({result.runtime_why})"
+
+
+def _gateway(result: StatusResult) -> str:
+    said = str(result.gateway_phase)
+    door = result.door
+    if door is None:
+        return said
+    now = time.time()
+    if door.reason is not None:
+        said += f" ({door.reason}) for {human_seconds(now - door.since)}"
+    if door.hold_id is not None and door.deadline is not None:
+        said += f", held by {door.hold_id} for {human_seconds(max(door.deadline - now, 0.0))} more at most"
+    if door.held_oldest_seconds is not None:
+        said += f", oldest request waits {human_seconds(door.held_oldest_seconds)}"
+    if door.engine_away_since is not None:
+        said += f", engine away for {human_seconds(now - door.engine_away_since)}"
+    return said
 
 
 def _unit_row(unit: UnitReport) -> tuple[str, ...]:
