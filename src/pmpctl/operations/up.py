@@ -17,7 +17,7 @@ from pmpctl.operations.events import Notice, Operation, PhaseFinished, PhaseProg
 from pmpctl.operations.fit_check import FitOutcome, find_fit, require_fit
 from pmpctl.operations.learning import learn
 from pmpctl.operations.locking import locked
-from pmpctl.operations.readiness import wait_for_engine, wait_for_gateway
+from pmpctl.operations.readiness import let_requests_in, wait_for_engine, wait_for_gateway
 from pmpctl.planning.plan import Plan, Role, Unit
 from pmpctl.profiles.model import ProfileFile
 from pmpctl.runtime.base import Runtime, UnitState
@@ -78,6 +78,7 @@ def up(
             yield from learn(environment, file, runtime, plan, engine)
         gateway = yield from _start(runtime, plan.gateway, states.get("gateway"), changes["gateway"])
         status = yield from wait_for_gateway(runtime, workspace, plan, gateway)
+        yield from let_requests_in(workspace, plan, status)
     return UpResult(
         profile=plan.profile,
         model=plan.model,
