@@ -56,6 +56,7 @@ def test_another_workspace_that_holds_the_port_is_named_as_such(
         pytest.raises(PortTaken) as caught,
     ):
         runtime.check(unit)
+    assert "the engine of the workspace another-00000000" in caught.value.message
     assert "pmpctl down" in caught.value.cure
 
 

@@ -11,6 +11,7 @@ STUB_CRASH_AFTER_SECONDS   exit with code 1 this long after listening
 STUB_WRONG_MODEL           serve this model under this name, whatever the arguments say
 STUB_WORD_SECONDS          pause between two words of an answer
 STUB_CHILDREN              have this many child processes, as vLLM has its engine core and workers
+STUB_GPU_MIB               hold so much of the card that tests/world/nvml stands in for (its folder STAND_IN_GPU_HELD)
 STUB_AVAILABLE_KV_GIB      print what vLLM prints on a GPU: 18.14 GiB of weights, and so much left for the KV cache
 """
 
@@ -23,6 +24,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 VERSION = "0.32.0+cpu"
@@ -172,6 +174,8 @@ def start_up() -> None:
     time.sleep(seconds_from_environment("STUB_START_SECONDS"))
     if os.environ.get("STUB_NEVER_READY"):
         signal.pause()
+    if mebibytes := os.environ.get("STUB_GPU_MIB"):
+        Path(os.environ["STAND_IN_GPU_HELD"], str(os.getpid())).write_text(mebibytes)
     log("Loading weights took 0.01 seconds")
     if available_gib := os.environ.get("STUB_AVAILABLE_KV_GIB"):
         log("Model loading took 18.14 GiB memory and 0.010000 seconds")

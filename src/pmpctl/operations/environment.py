@@ -70,16 +70,17 @@ def choose_runtime(environment: Environment, file: ProfileFile) -> ChosenRuntime
     if wanted == "process":
         return ChosenRuntime(process, why)
     if wanted == "docker":
-        return ChosenRuntime(_docker(environment, file), why)
+        return ChosenRuntime(connect_docker(environment, file), why)
     if process.units():
         return ChosenRuntime(process, "this workspace runs on it")
     try:
-        return ChosenRuntime(_docker(environment, file), "a Docker engine answers")
+        return ChosenRuntime(connect_docker(environment, file), "a Docker engine answers")
     except DockerNotAvailable as error:
         return ChosenRuntime(process, f"no Docker: {error.message}")
 
 
-def _docker(environment: Environment, file: ProfileFile) -> Runtime:
+def connect_docker(environment: Environment, file: ProfileFile) -> Runtime:
+    """Raises DockerNotAvailable."""
     # The Docker SDK costs a tenth of a second, which a workspace of processes need not pay.
     from pmpctl.runtime.docker import DockerRuntime
 

@@ -10,6 +10,7 @@ from pmpctl.operations.environment import Environment
 from pmpctl.operations.fit_inputs import FitInputs, FitOptions, gather_inputs
 from pmpctl.operations.fit_lines import Line, lines_of
 from pmpctl.profiles.model import Profile, ProfileFile
+from pmpctl.runtime.base import Runtime
 from pmpctl.vram.advice import Change, advise
 from pmpctl.vram.cards import Card
 from pmpctl.vram.estimate import Basis, Estimate, Verdict, estimate, residual
@@ -115,8 +116,14 @@ class Fitted:
     assessment: Assessment
 
 
-def assess(environment: Environment, file: ProfileFile, profile_name: str | None, options: FitOptions) -> Assessment:
-    inputs = gather_inputs(environment, file, profile_name, options)
+def assess(
+    environment: Environment,
+    file: ProfileFile,
+    profile_name: str | None,
+    options: FitOptions,
+    runtime: Runtime | None = None,
+) -> Assessment:
+    inputs = gather_inputs(environment, file, profile_name, options, runtime)
     return _assessed(inputs, options)
 
 

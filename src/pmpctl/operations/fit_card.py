@@ -1,13 +1,17 @@
 """For which card a fit is computed: the one that is asked about, this host's, or any of a size."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import psutil
 
-from pmpctl.errors import CardUnknown, UsageError
-from pmpctl.host.gpus import Gpu, list_gpus
-from pmpctl.profiles.model import HostSettings, Profile
+from pmpctl.errors import CardUnknown, PmpctlError, UsageError
+from pmpctl.host.gpus import list_gpus, select_gpus
+from pmpctl.operations.card_use import CardUse, describe_holder, find_uses, gib
+from pmpctl.operations.environment import Environment, choose_runtime
+from pmpctl.planning.gpu import gpu_devices
+from pmpctl.profiles.model import Profile, ProfileFile
+from pmpctl.runtime.base import Runtime
 from pmpctl.vram.cards import BYTES_PER_GIB, Card, card_of_host, card_of_size, named_card
 
 
@@ -21,8 +25,20 @@ class ChosenCard:
     notes: tuple[str, ...] = ()
 
 
-def choose_card(profile: Profile, host: HostSettings, *, gpu: str | None, budget_gib: float | None) -> ChosenCard:
-    """The card that was asked for, else this host's, else the budget of [host]; on the CPU the host's memory."""
+def choose_card(
+    environment: Environment,
+    file: ProfileFile,
+    profile: Profile,
+    runtime: Runtime | None,
+    *,
+    gpu: str | None,
+    budget_gib: float | None,
+) -> ChosenCard:
+    """The card that was asked for, else this host's, else the budget of [host]; on the CPU the host's memory.
+
+    `runtime` knows our own engine, whose memory counts as free: it ends before another starts. None: find it, if any
+    process holds the card at all.
+    """
     if gpu is not None and budget_gib is not None:
         raise UsageError("--gpu and --budget-gib name two cards", cure="Give one of them.")
     if profile.device == "cpu":
@@ -31,10 +47,10 @@ def choose_card(profile: Profile, host: HostSettings, *, gpu: str | None, budget
         return ChosenCard(named_card(gpu), f"--gpu {gpu}")
     if budget_gib is not None:
         return ChosenCard(card_of_size(budget_gib), f"--budget-gib {budget_gib:g}")
-    if gpus := _engine_gpus(host, list_gpus(), profile.tensor_parallel_size):
-        return _of_host(gpus)
-    if host.vram_budget_gib is not None:
-        return ChosenCard(card_of_size(host.vram_budget_gib), "vram_budget_gib of [host]; this host has no GPU")
+    if uses := _uses(environment, file, profile, runtime):
+        return _of_host(uses)
+    if file.host.vram_budget_gib is not None:
+        return ChosenCard(card_of_size(file.host.vram_budget_gib), "vram_budget_gib of [host]; this host has no GPU")
     raise CardUnknown(
         "this host has no GPU, and nothing says for which card to check",
         cure="Name a card with --gpu A30, or its memory with --budget-gib 24 or `vram_budget_gib` of [host].",
@@ -47,24 +63,33 @@ def _host_memory() -> ChosenCard:
     return ChosenCard(card, "the profile runs on the CPU", memory.available / BYTES_PER_GIB)
 
 
-def _engine_gpus(host: HostSettings, gpus: Sequence[Gpu], count: int) -> Sequence[Gpu]:
-    if host.gpus != "all":
-        gpus = [gpu for gpu in gpus if gpu.index in host.gpus or gpu.uuid in host.gpus]
-    return gpus[:count]
+def _uses(environment: Environment, file: ProfileFile, profile: Profile, runtime: Runtime | None) -> Sequence[CardUse]:
+    devices, count = gpu_devices(file.host), profile.tensor_parallel_size
+    idle = [CardUse(gpu) for gpu in select_gpus(list_gpus(), devices, count)]
+    if runtime is None and any(use.gpu.processes for use in idle):
+        try:
+            runtime = choose_runtime(environment, file).runtime
+        except PmpctlError:
+            return [CardUse(use.gpu, others=use.gpu.processes) for use in idle]
+    return find_uses(environment, file, runtime, devices, count) if runtime is not None else idle
 
 
-def _of_host(gpus: Sequence[Gpu]) -> ChosenCard:
-    """The smallest decides. What a vLLM engine holds counts as free: the next engine starts when that one has ended."""
-    smallest = min(gpus, key=lambda gpu: gpu.total_bytes)
+def _of_host(uses: Sequence[CardUse]) -> ChosenCard:
+    """The smallest decides, and the busiest."""
+    smallest = min((use.gpu for use in uses), key=lambda gpu: gpu.total_bytes)
     card = card_of_host(smallest.name, smallest.total_bytes)
-    busiest = min(gpus, key=lambda gpu: gpu.free_bytes + gpu.held_by_engines_bytes)
-    held = busiest.held_by_engines_bytes / BYTES_PER_GIB
-    free = min(busiest.free_bytes / BYTES_PER_GIB + held, card.total_gib)
-    notes = [
-        f"{holder} holds {holder.used_bytes / BYTES_PER_GIB:.2f} GiB of {busiest.name}." for holder in busiest.others
-    ]
-    if held:
-        notes.append(
-            f"A vLLM engine holds {held:.2f} GiB of {busiest.name}; counted as free: it ends before another starts."
+    busiest = min(uses, key=lambda use: use.available_bytes)
+    free_gib = min(busiest.available_bytes / BYTES_PER_GIB, card.total_gib)
+    return ChosenCard(card, "the GPU of this host", free_gib, tuple(_notes(busiest)))
+
+
+def _notes(use: CardUse) -> Iterator[str]:
+    for process in use.others:
+        yield f"{describe_holder(process)} of {use.gpu.name}."
+    for neighbour in use.neighbours:
+        yield f"{neighbour} shares {use.gpu.name}."
+    if use.leaving_bytes:
+        yield (
+            f"This workspace's engine holds {gib(use.leaving_bytes)} of {use.gpu.name}; counted as free: "
+            "it ends before another starts."
         )
-    return ChosenCard(card, "the GPU of this host", free, tuple(notes))

@@ -13,6 +13,7 @@ from pmpctl.operations.events import Notice, Operation
 from pmpctl.operations.fit import Assessment, assess
 from pmpctl.operations.fit_inputs import FitOptions
 from pmpctl.profiles.model import ProfileFile
+from pmpctl.runtime.base import Runtime
 from pmpctl.vram.estimate import Verdict
 
 T = TypeVar("T")
@@ -55,22 +56,25 @@ class FitOutcome:
         )
 
 
-def find_fit(environment: Environment, file: ProfileFile, profile_name: str, *, offline: bool) -> FitOutcome:
+def find_fit(
+    environment: Environment, file: ProfileFile, runtime: Runtime, profile_name: str, *, offline: bool
+) -> FitOutcome:
     """Never raises for what cannot be known, nor waits long for it: the engine will say the rest itself."""
     if file.profile(profile_name).device != "cuda":
         return FitOutcome(None, "the profile runs on the CPU")
     try:
-        found = _within(PATIENCE_SECONDS, partial(assess, environment, file, profile_name, FitOptions(offline=offline)))
+        options = FitOptions(offline=offline)
+        found = _within(PATIENCE_SECONDS, partial(assess, environment, file, profile_name, options, runtime))
     except PmpctlError as error:
         return FitOutcome(None, error.message)
     return FitOutcome(found, "" if found else f"the model hub did not answer within {PATIENCE_SECONDS:.0f} s")
 
 
 def require_fit(
-    environment: Environment, file: ProfileFile, profile_name: str, *, force: bool
+    environment: Environment, file: ProfileFile, runtime: Runtime, profile_name: str, *, force: bool
 ) -> Operation[FitOutcome]:
-    """Raises DoesNotFit unless `force`."""
-    outcome = find_fit(environment, file, profile_name, offline=False)
+    """Raises DoesNotFit unless `force`; what our own running engine holds counts as free."""
+    outcome = find_fit(environment, file, runtime, profile_name, offline=False)
     found = outcome.assessment
     if found is None:
         if file.profile(profile_name).device == "cuda":

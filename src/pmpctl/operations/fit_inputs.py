@@ -12,6 +12,7 @@ from pmpctl.operations.environment import Environment, default_profile
 from pmpctl.operations.fit_card import ChosenCard, choose_card
 from pmpctl.planning.images import VLLM_RELEASE, engine_image, vllm_version
 from pmpctl.profiles.model import HostSettings, Profile, ProfileFile
+from pmpctl.runtime.base import Runtime
 from pmpctl.vram.architecture import read_architecture
 from pmpctl.vram.facts import ModelFacts
 from pmpctl.vram.layers import Architecture
@@ -89,12 +90,16 @@ def pick_profile(environment: Environment, file: ProfileFile, options: FitOption
 
 
 def gather_inputs(
-    environment: Environment, file: ProfileFile, profile_name: str | None, options: FitOptions
+    environment: Environment,
+    file: ProfileFile,
+    profile_name: str | None,
+    options: FitOptions,
+    runtime: Runtime | None = None,
 ) -> FitInputs:
-    """Asks the network only for models that neither the package nor this machine knows."""
+    """Asks the network only for models that neither the package nor this machine knows; `runtime` as `choose_card`."""
     profile_name, why = (profile_name, "") if profile_name else pick_profile(environment, file, options)
     profile = with_what_ifs(file.profile(profile_name), options)
-    chosen = choose_card(profile, file.host, gpu=options.gpu, budget_gib=options.budget_gib)
+    chosen = choose_card(environment, file, profile, runtime, gpu=options.gpu, budget_gib=options.budget_gib)
     facts = find_facts(
         profile.model,
         revision=profile.revision,

@@ -23,7 +23,7 @@ def learn(
         if figures.kv_gib is None:
             return
         # By now the engine has downloaded the model, so that the facts lie on this machine.
-        inputs = gather_inputs(environment, file, plan.profile, FitOptions(offline=True))
+        inputs = gather_inputs(environment, file, plan.profile, FitOptions(offline=True), runtime)
         identity = plan.engine.image or program_identity(Path(plan.engine.argv[0]))
         start = start_of(inputs.profile, identity, inputs.chosen.card, inputs.settings)
         record = StartRecord(start=start, profile=plan.profile, recorded_at=time.time(), figures=figures)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pmpctl.operations.card_use import refuse_taken_card
 from pmpctl.operations.environment import (
     Environment,
     choose_runtime,
@@ -46,8 +47,8 @@ class PlannedUp:
 
 def plan_up(environment: Environment, profile_name: str | None) -> Operation[PlannedUp]:
     """What `up` would run, and whether it fits; nothing is touched."""
-    file, _, plan = yield from _plan(environment, profile_name)
-    return PlannedUp(plan, find_fit(environment, file, plan.profile, offline=True))
+    file, runtime, plan = yield from _plan(environment, profile_name)
+    return PlannedUp(plan, find_fit(environment, file, runtime, plan.profile, offline=True))
 
 
 def up(
@@ -62,7 +63,8 @@ def up(
     workspace = environment.workspace
     engines = [state for state in runtime.units() if state.role == "engine"]
     if _change(plan.engine, next(iter(engines), None), restart) != "kept":
-        yield from require_fit(environment, file, plan.profile, force=force)
+        yield from refuse_taken_card(environment, file, runtime, plan, force=force)
+        yield from require_fit(environment, file, runtime, plan.profile, force=force)
     prepare_state_folder(workspace)
     with locked(workspace, f"up {plan.profile}"):
         prepare_folders(environment, file, plan)
@@ -72,6 +74,9 @@ def up(
         yield from _check(runtime, to_start)
         for unit in to_start:
             yield from _prepare(runtime, unit)
+        if changes["engine"] != "kept":
+            # Another workspace may have been faster while images were pulled.
+            yield from refuse_taken_card(environment, file, runtime, plan, force=force)
         engine = yield from _start(runtime, plan.engine, states.get("engine"), changes["engine"])
         yield from wait_for_engine(runtime, plan, engine, workspace.root / file.host.models_dir)
         if changes["engine"] != "kept":

@@ -20,7 +20,7 @@ def gpu_in_docker(context: Context) -> GpuRequest | None:
             cure="Install nvidia-container-toolkit, run `nvidia-ctk runtime configure --runtime=docker` and restart "
             'Docker; or run a profile with device = "cpu", such as `demo`.',
         )
-    return GpuRequest(offered[0] if wanted == "auto" else wanted, _devices(context.host))
+    return GpuRequest(offered[0] if wanted == "auto" else wanted, gpu_devices(context.host))
 
 
 def gpu_without_docker(context: Context) -> GpuRequest | None:
@@ -31,7 +31,7 @@ def gpu_without_docker(context: Context) -> GpuRequest | None:
             f"the profile {context.profile.name!r} needs an NVIDIA GPU, and the driver shows none on this host",
             cure='Check that `nvidia-smi` lists the card; or run a profile with device = "cpu", such as `demo`.',
         )
-    return GpuRequest("device-requests", _devices(context.host))
+    return GpuRequest("device-requests", gpu_devices(context.host))
 
 
 def cdi_names(gpu: GpuRequest) -> list[str]:
@@ -45,5 +45,6 @@ def runtime_environment(gpu: GpuRequest) -> dict[str, str]:
     return {"NVIDIA_VISIBLE_DEVICES": ",".join(gpu.devices), "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
 
 
-def _devices(host: HostSettings) -> tuple[str, ...]:
+def gpu_devices(host: HostSettings) -> tuple[str, ...]:
+    """As GpuRequest has them."""
     return ("all",) if host.gpus == "all" else tuple(map(str, host.gpus))

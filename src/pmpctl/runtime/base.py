@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
+from pmpctl.planning.card_claim import CardClaim
 from pmpctl.planning.plan import GpuMethod, Role, RuntimeKind, Unit
+from pmpctl.runtime.process_tree import ProcessId
 
 UnitPhase = Literal["created", "running", "restarting", "paused", "exited", "dead"]
 Health = Literal["healthy", "unhealthy", "starting", "unknown"]
@@ -74,11 +77,42 @@ class Usage:
     pids: int
 
 
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A unit of some workspace; `root` is None where nothing tells its folder."""
+
+    workspace: str
+    role: str
+    root: Path | None
+
+    def __str__(self) -> str:
+        return f"the {self.role} of the workspace {self.root or self.workspace}"
+
+    @property
+    def stop(self) -> str:
+        """What ends it, as the beginning of a sentence."""
+        return f"Run `pmpctl --workspace {self.root} down`" if self.root else "Run `pmpctl down` in that workspace"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningEngine:
+    """An engine of any workspace; `claim` is None where nothing tells it, or for an engine without a GPU."""
+
+    tenant: Tenant
+    processes: frozenset[ProcessId]
+    claim: CardClaim | None
+
+
 class Runtime(Protocol):
     """Each method raises a PmpctlError with a cure for what the user can meet; nothing else escapes."""
 
     @property
     def kind(self) -> RuntimeKind: ...
+
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether the units' processes, files and GPUs are this machine's."""
+        ...
 
     def info(self) -> RuntimeInfo: ...
 
@@ -111,6 +145,14 @@ class Runtime(Protocol):
         ...
 
     def state(self, unit_id: str) -> UnitState | None: ...
+
+    def processes(self, unit_id: str) -> frozenset[ProcessId]:
+        """All of this machine that belong to a unit, also to one that is removed; empty where they run elsewhere."""
+        ...
+
+    def engines(self) -> Sequence[RunningEngine]:
+        """The engines that run here, of this workspace and of others."""
+        ...
 
     def logs(self, state: UnitState, query: LogQuery) -> Iterator[LogLine]: ...
 

@@ -8,8 +8,8 @@ from typing import Any, Self
 from docker.errors import APIError, NotFound
 
 from pmpctl.errors import GpuNotAvailable, RuntimeFailed
-from pmpctl.planning.plan import LABEL_WORKSPACE, GpuMethod, RuntimeKind, Unit
-from pmpctl.runtime.base import LogLine, LogQuery, Progress, RuntimeInfo, UnitState, Usage
+from pmpctl.planning.plan import LABEL_ROLE, LABEL_WORKSPACE, GpuMethod, RuntimeKind, Unit
+from pmpctl.runtime.base import LogLine, LogQuery, Progress, RunningEngine, RuntimeInfo, UnitState, Usage
 from pmpctl.runtime.docker_conflicts import find_by_name, refuse_foreign_port
 from pmpctl.runtime.docker_connect import EngineClient, connect
 from pmpctl.runtime.docker_context import Endpoint, find_endpoint
@@ -20,7 +20,8 @@ from pmpctl.runtime.docker_images import ensure_image
 from pmpctl.runtime.docker_logs import container_log, read_frames
 from pmpctl.runtime.docker_network import ensure_network, find_network, remove_networks
 from pmpctl.runtime.docker_state import unit_state, usage_in
-from pmpctl.runtime.process_tree import wait_until
+from pmpctl.runtime.neighbours import engine_in_container, engines_in_processes
+from pmpctl.runtime.process_tree import ProcessId, processes_in, wait_until
 from pmpctl.workspace import Workspace
 
 REMOVAL_SECONDS = 30
@@ -50,6 +51,10 @@ class DockerRuntime:
     @property
     def kind(self) -> RuntimeKind:
         return "docker"
+
+    @property
+    def on_this_machine(self) -> bool:
+        return self.endpoint.is_local
 
     def info(self) -> RuntimeInfo:
         with engine_errors("tell its version"):
@@ -124,6 +129,17 @@ class DockerRuntime:
                 removed.append(state.name)
         return (*removed, *remove_networks(self.client, self.workspace_id))
 
+    def processes(self, unit_id: str) -> frozenset[ProcessId]:
+        return frozenset(processes_in(unit_id)) if self.endpoint.is_local else frozenset()
+
+    def engines(self) -> Sequence[RunningEngine]:
+        with engine_errors("list its containers"):
+            listed = self.client.containers(filters={"label": [LABEL_WORKSPACE, f"{LABEL_ROLE}=engine"]})
+        running = [container for one in listed if (container := self._inspect(one["Id"])) is not None]
+        is_local = self.endpoint.is_local
+        found = [each for one in running if (each := engine_in_container(one, is_local=is_local)) is not None]
+        return (*found, *(engines_in_processes() if is_local else ()))
+
     def logs(self, state: UnitState, query: LogQuery) -> Iterator[LogLine]:
         return container_log(self.client, state.id, query)
 
@@ -152,13 +168,19 @@ class DockerRuntime:
         return method in self.gpu_methods() or (method == "device-requests" and not self.endpoint.is_local)
 
     def _own(self, container_id: str) -> dict[str, Any] | None:
+        container = self._inspect(container_id)
+        if container is None:
+            return None
+        labels = container["Config"]["Labels"] or {}
+        return container if labels.get(LABEL_WORKSPACE) == self.workspace_id else None
+
+    def _inspect(self, container_id: str) -> dict[str, Any] | None:
         with engine_errors("inspect a container"):
             try:
                 container: dict[str, Any] = self.client.inspect_container(container_id)
             except NotFound:
                 return None
-        labels = container["Config"]["Labels"] or {}
-        return container if labels.get(LABEL_WORKSPACE) == self.workspace_id else None
+        return container
 
     def _remove(self, container_id: str) -> None:
         """Returns when it is gone, with its anonymous volumes; named ones stay."""

@@ -9,6 +9,7 @@ from pmpctl.errors import NameConflict, PortTaken, RuntimeFailed
 from pmpctl.planning.listen import host_address
 from pmpctl.planning.plan import LABEL_ROLE, LABEL_WORKSPACE, PortBinding, Role
 from pmpctl.runtime.docker_errors import engine_errors
+from pmpctl.runtime.neighbours import tenant_of_container, tenant_of_process
 from pmpctl.runtime.ports import port_holder
 
 CHOOSE_ANOTHER = "choose another port in the profile file (`listen` under [gateway], `engine_port` under [host])"
@@ -40,9 +41,11 @@ def refuse_foreign_port(client: APIClient, workspace_id: str, role: Role, port: 
         name, labels = container["Names"][0].removeprefix("/"), container["Labels"]
         if (labels.get(LABEL_WORKSPACE), labels.get(LABEL_ROLE)) == (workspace_id, role):
             return
-        stop = "Run `pmpctl down` in its workspace" if LABEL_WORKSPACE in labels else f"Stop it (`docker stop {name}`)"
+        tenant = tenant_of_container(container)
+        stop = tenant.stop if tenant else f"Stop it (`docker stop {name}`)"
         raise PortTaken(
-            f"port {address}:{port.host_port} is already in use by the container {name}",
+            f"port {address}:{port.host_port} is already in use by the container {name}"
+            f"{f', {tenant}' if tenant else ''}",
             cure=f"{stop}, or {CHOOSE_ANOTHER}.",
         )
     if is_local:
@@ -60,9 +63,16 @@ def _refuse_process(address: str, port: int) -> None:
             f"nothing can listen on {address}:{port}: {error.strerror}",
             cure="Choose an address that `ip address` lists, or 127.0.0.1, for `listen` in the profile file.",
         ) from error
-    if holder is not None:
+    if holder is None:
+        return
+    if (tenant := tenant_of_process(holder.pid) if holder.pid else None) is not None:
+        stop = tenant.stop
+    else:
         stop = f"Stop it (`kill {holder.pid}`)" if holder.pid else "`sudo ss -ltnp` tells what it is; stop it"
-        raise PortTaken(f"port {address}:{port} is already in use by {holder}", cure=f"{stop}, or {CHOOSE_ANOTHER}.")
+    raise PortTaken(
+        f"port {address}:{port} is already in use by {holder}{f', {tenant}' if tenant else ''}",
+        cure=f"{stop}, or {CHOOSE_ANOTHER}.",
+    )
 
 
 def _clashes(published: dict[str, Any], address: str, port: int) -> bool:

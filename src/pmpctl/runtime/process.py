@@ -16,7 +16,8 @@ import psutil
 from pmpctl.errors import NameConflict, NothingRuns, RuntimeFailed, WorkspaceNotWritable
 from pmpctl.files import write_atomically
 from pmpctl.planning.plan import GpuMethod, Role, RuntimeKind, Unit
-from pmpctl.runtime.base import LogLine, LogQuery, Progress, RuntimeInfo, UnitState, Usage
+from pmpctl.runtime.base import LogLine, LogQuery, Progress, RunningEngine, RuntimeInfo, UnitState, Usage
+from pmpctl.runtime.neighbours import engines_in_processes
 from pmpctl.runtime.process_check import check_port, check_program, check_writable
 from pmpctl.runtime.process_launch import launch
 from pmpctl.runtime.process_logs import LogFiles, read_log
@@ -37,6 +38,10 @@ class ProcessRuntime:
     @property
     def kind(self) -> RuntimeKind:
         return "process"
+
+    @property
+    def on_this_machine(self) -> bool:
+        return True
 
     def info(self) -> RuntimeInfo:
         return RuntimeInfo(kind="process", version=f"Python {platform.python_version()}", endpoint=socket.gethostname())
@@ -124,6 +129,14 @@ class ProcessRuntime:
 
     def state(self, unit_id: str) -> UnitState | None:
         return next((state for state in self.units() if unit_id in (state.id, state.name)), None)
+
+    def processes(self, unit_id: str) -> frozenset[ProcessId]:
+        own = f"{self._workspace.id}/"
+        markers = {marker for marker in marked(own).values() if marker.endswith(f"/{unit_id}")}
+        return frozenset(process for marker in markers for process in members(marker))
+
+    def engines(self) -> Sequence[RunningEngine]:
+        return engines_in_processes()
 
     def logs(self, state: UnitState, query: LogQuery) -> Iterator[LogLine]:
         if not self._record_of(state):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pmpctl.errors import DiskFull, EngineProgramMissing, PmpctlError, PortTaken, RuntimeFailed, WorkspaceNotWritable
 from pmpctl.planning.plan import PortBinding, Unit
-from pmpctl.runtime.ports import PortHolder, port_holder
-from pmpctl.runtime.process_tree import MARKER, environment
+from pmpctl.runtime.neighbours import tenant_of_process
+from pmpctl.runtime.ports import port_holder
 from pmpctl.workspace import Workspace
 
 
@@ -25,19 +25,17 @@ def check_port(port: PortBinding, own_pids: Collection[int]) -> None:
         ) from error
     if holder is None or holder.pid in own_pids:
         return
-    raise PortTaken(f"port {address} is already in use by {holder}{_of_pmpctl(holder)}", cure=_cure(holder))
-
-
-def _of_pmpctl(holder: PortHolder) -> str:
-    parts = environment(holder.pid or 0).get(MARKER, "").split("/")
-    return f", the {parts[1]} of the workspace {parts[0]}" if len(parts) == 3 else ""
-
-
-def _cure(holder: PortHolder) -> str:
-    if _of_pmpctl(holder):
-        return "Run `pmpctl down` in that workspace, or choose another port in the profile file."
+    tenant = tenant_of_process(holder.pid) if holder.pid else None
+    if tenant is not None:
+        raise PortTaken(
+            f"port {address} is already in use by {tenant} ({holder})",
+            cure=f"{tenant.stop}, or choose another port in the profile file.",
+        )
     how = f"`kill {holder.pid}`" if holder.pid else "`sudo ss -ltnp` tells what it is"
-    return f"Stop it ({how}), or choose another port in the profile file."
+    raise PortTaken(
+        f"port {address} is already in use by {holder}",
+        cure=f"Stop it ({how}), or choose another port in the profile file.",
+    )
 
 
 def check_program(unit: Unit, workspace: Workspace) -> None:

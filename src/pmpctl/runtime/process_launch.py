@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from pmpctl.errors import RuntimeFailed
+from pmpctl.planning.card_claim import claim_of
 from pmpctl.planning.plan import LABEL_PLAN, LABEL_PROFILE, Unit
 from pmpctl.runtime.process_check import program_missing
 from pmpctl.runtime.process_record import BackOff, Launch, UnitRecord
-from pmpctl.runtime.process_tree import MARKER, boot_id, end_all, members
+from pmpctl.runtime.process_tree import CARD_MARKER, MARKER, boot_id, end_all, members
 from pmpctl.workspace import Workspace
 
 HANDSHAKE_SECONDS = 60.0
@@ -36,6 +37,8 @@ def unit_environment(unit: Unit, shell: Mapping[str, str]) -> dict[str, str]:
     env = {name: value for name, value in shell.items() if _is_inherited(name, unit)}
     if unit.gpu and unit.gpu.devices != ("all",):
         env["CUDA_VISIBLE_DEVICES"] = ",".join(unit.gpu.devices)
+    if (claim := claim_of(unit)) is not None:
+        env[CARD_MARKER] = str(claim)
     # vLLM's processes give themselves titles, which without this overwrites the marker that the kernel shows.
     return {**env, **unit.env, "SPT_NOENV": "1"}
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -11,7 +12,11 @@ from pathlib import Path
 MARKER = "PMPCTL_UNIT"
 """The environment variable that each process of a unit inherits: workspace/role/start."""
 
+CARD_MARKER = "PMPCTL_CARD"
+"""What an engine will take of which GPUs, for other workspaces to see."""
+
 PROC = Path("/proc")
+CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 KILL_SECONDS = 10.0
 POLL_SECONDS = 0.02
 
@@ -55,11 +60,37 @@ def environment(pid: int) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+def container_of(pid: int) -> str | None:
+    """The id of the container that a process runs in; its control group says so, also when the container is removed."""
+    try:
+        found = CONTAINER_ID.findall((PROC / str(pid) / "cgroup").read_text())
+    except OSError:
+        return None
+    return found[-1] if found else None
+
+
+def processes_in(container_id: str) -> set[ProcessId]:
+    return {
+        process
+        for pid in running_pids()
+        if container_of(pid) == container_id and (process := identify(pid)) is not None
+    }
+
+
+def command_line(pid: int) -> tuple[str, ...]:
+    """Empty for a process that is gone; unlike the environment, other users may read it."""
+    try:
+        data = (PROC / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return ()
+    return tuple(data.decode(errors="surrogateescape").rstrip("\0").split("\0"))
+
+
 def marked(prefix: str) -> dict[ProcessId, str]:
     """The processes that carry a marker with this beginning, of those whose environment this user may read."""
     wanted = f"{MARKER}={prefix}".encode()
     found: dict[ProcessId, str] = {}
-    for pid in _pids():
+    for pid in running_pids():
         with contextlib.suppress(OSError):
             if wanted not in (PROC / str(pid) / "environ").read_bytes():
                 continue
@@ -72,7 +103,7 @@ def marked(prefix: str) -> dict[ProcessId, str]:
 
 def descendants(roots: Collection[int]) -> set[ProcessId]:
     """All that descends from the given pids, without those themselves."""
-    stats = [stat for pid in _pids() if (stat := _stat(pid))]
+    stats = [stat for pid in running_pids() if (stat := _stat(pid))]
     family, found = set(roots), set[ProcessId]()
     grown = True
     while grown:
@@ -135,7 +166,7 @@ def wait_until(done: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def _pids() -> list[int]:
+def running_pids() -> list[int]:
     return [int(name) for name in os.listdir(PROC) if name.isdecimal()]  # noqa: PTH208 (half the time of iterdir)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pmpctl.workspace import Workspace
 from tests.cli import pmpctl
 from tests.unit.hub.checkpoints import framed, safetensors, write_cache, write_folder
 from tests.unit.hub.stub_hub import StubHub, running_hub
@@ -241,28 +242,30 @@ def test_the_card_of_this_host_counts_with_what_is_free_on_it(tmp_path: Path) ->
     assert (other["card"]["name"], other["free_gib"]) == ("H100", None)
 
 
-def test_what_holds_the_card_is_named_and_an_engine_that_would_end_counts_as_free(tmp_path: Path) -> None:
+def test_what_holds_the_card_is_named_and_only_our_own_engine_counts_as_free(tmp_path: Path) -> None:
     profile_of(tmp_path)
     write_folder(tmp_path / "model", model_files())
     here = {"PYTHONPATH": str(NVML), "STAND_IN_GPU": "NVIDIA A30:24576"}
     idle = data("mine", cwd=tmp_path, environment=here)["free_gib"]
 
-    with holding("VLLM::EngineCore", 20480) as engine, holding("blender", 1024) as other:
+    ours = {"PMPCTL_UNIT": f"{Workspace(tmp_path).id}/engine/0123456789ab"}
+    with holding("VLLM::EngineCore", 20480, **ours) as engine, holding("blender", 1024) as other:
         found = data("mine", cwd=tmp_path, environment=here | {"STAND_IN_GPU_PROCESSES": f"{engine},{other}"})
-    with holding("blender", 20480) as other:
+    with holding("VLLM::EngineCore", 20480) as other:
         blocked = envelope("mine", cwd=tmp_path, environment=here | {"STAND_IN_GPU_PROCESSES": other})
 
     assert found["free_gib"] == pytest.approx(idle - 1.0)
-    assert any("A vLLM engine holds 20.00 GiB" in note for note in found["notes"])
+    assert any("This workspace's engine holds 20.00 GiB" in note for note in found["notes"])
     assert any("blender (pid " in note and "holds 1.00 GiB" in note for note in found["notes"])
+    assert any("VLLM::EngineCore (pid " in note for note in blocked["data"]["notes"])
     assert blocked["errors"][0]["code"] == "does_not_fit"
     assert "refuses with 3.50 GiB free" in blocked["errors"][0]["message"]
 
 
 @contextmanager
-def holding(title: str, mebibytes: int) -> Iterator[str]:
+def holding(title: str, mebibytes: int, **environment: str) -> Iterator[str]:
     """A process of that title, as the stand-in for the driver is told of it."""
-    with subprocess.Popen([title, "60"], executable="/bin/sleep") as process:
+    with subprocess.Popen([title, "60"], executable="/bin/sleep", env=environment) as process:
         try:
             yield f"{process.pid}:{mebibytes}"
         finally:

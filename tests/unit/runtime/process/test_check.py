@@ -70,9 +70,9 @@ def test_a_port_that_our_own_unit_of_that_role_holds_is_no_obstacle(
     runtime.check(listening)
     neighbour = tmp_path / "neighbour"
     neighbour.mkdir()
-    with pytest.raises(PortTaken, match=f"the engine of the workspace {workspace.id}") as caught:
+    with pytest.raises(PortTaken, match=f"the engine of the workspace {workspace.root}") as caught:
         ProcessRuntime(Workspace(neighbour)).check(listening)
-    assert "pmpctl down" in caught.value.cure
+    assert f"`pmpctl --workspace {workspace.root} down`" in caught.value.cure
     with pytest.raises(PortTaken):
         runtime.check(make_unit("", role="gateway", ports=unit.ports))
 
