@@ -1,6 +1,7 @@
 """The answer on its way to the client: how it is framed, and what of it has gone out."""
 
 import asyncio
+from http import HTTPStatus
 from typing import Literal
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -31,7 +32,8 @@ class ClientAnswer:
     def send_whole(self, status: int, headers: Headers, body: bytes, *, keep_alive: bool) -> None:
         """The whole answer at once; `headers` say nothing of its length."""
         self.framing = "length"
-        head = self._head(status, headers, b"content-length: %d\r\n" % len(body), keep_alive)
+        framing = b"content-length: %d\r\n" % len(body) if status != HTTPStatus.NO_CONTENT else b""
+        head = self._head(status, headers, framing, keep_alive)
         self._exchange.bytes_sent += len(body)
         self._transport.write(head + body)
 

@@ -2,6 +2,7 @@
 
 import time
 from enum import Enum, auto
+from http import HTTPStatus
 from typing import Protocol
 
 from pmp_gateway.client_answer import ClientAnswer
@@ -65,7 +66,7 @@ class Passing:
         if 300 <= status < 400:
             self._asker.engine_failed(BackendBroken())
             return
-        length = length_of(headers)
+        length = 0 if status == HTTPStatus.NO_CONTENT else length_of(headers)
         self._status, self._headers = status, returned(headers)
         if is_event_stream(headers) and length is None and status == 200:
             self._mode = _Mode.EVENTS

@@ -130,7 +130,7 @@ class Relay:
     def go(self) -> None:
         """The wait is over."""
         self._end_wait()
-        self._try(self._dispatch)
+        self._try(self._go_on)
 
     def refuse(self, error: Exception) -> None:
         """End it with an error, wherever it stands."""
@@ -165,10 +165,9 @@ class Relay:
 
     def engine_failed(self, error: BackendFailure) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None and connection.was_stale and self._may_ask_again:
+        if connection is not None and connection.was_stale and self._checked is not None and self._may_ask_again:
             self._may_ask_again = False
-            self._gateway.upstream.forget_idle()
-            self._try(self._dispatch)
+            self._run(self._connect_and_send(self._checked, fresh=True))
             return
         if connection is not None:
             connection.abort()
@@ -201,6 +200,13 @@ class Relay:
             self._dispatch()
         else:
             self._wait()
+
+    def _go_on(self) -> None:
+        checked, policy = self._checked, self._gateway.state.policy
+        # While it waited, the model may have changed, and with it what may be asked.
+        if checked is not None and checked.policy != policy:
+            self._checked = check_body(self.exchange.raw_path, checked.raw, policy)
+        self._dispatch()
 
     def _wait(self) -> None:
         self._held_since = time.monotonic()
@@ -242,9 +248,11 @@ class Relay:
         else:
             self._run(self._connect_and_send(checked))
 
-    async def _connect_and_send(self, checked: CheckedBody) -> None:
+    async def _connect_and_send(self, checked: CheckedBody, *, fresh: bool = False) -> None:
+        """`fresh`: whatever is idle may be as stale as the connection that was tried before."""
         model = await self._gateway.models.resolve(checked.model)
-        self._send(self._gateway.upstream.idle() or await self._gateway.upstream.connect(), checked, model)
+        upstream = self._gateway.upstream
+        self._send((None if fresh else upstream.idle()) or await upstream.connect(), checked, model)
 
     async def _ask_by_its_name_now(self, checked: CheckedBody, status: int, headers: Headers, body: bytes) -> None:
         try:
@@ -255,7 +263,7 @@ class Relay:
         if renamed == self._asked_for:
             self._send_whole(status, headers, body)
         else:
-            self._send(self._gateway.upstream.idle() or await self._gateway.upstream.connect(), checked, renamed)
+            self._send(await self._gateway.upstream.connect(), checked, renamed)
 
     def _run(self, work: Coroutine[None, None, None]) -> None:
         async def run() -> None:

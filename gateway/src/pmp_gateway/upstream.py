@@ -85,11 +85,6 @@ class Upstream:
     def release(self, connection: Connection) -> None:
         self._idle.append(connection)
 
-    def forget_idle(self) -> None:
-        """Another engine may be behind the address from now on."""
-        while self._idle:
-            self._idle.pop().abort()
-
     async def close(self) -> None:
         self._check.cancel()
         for connection in list(self._open):

@@ -37,8 +37,11 @@ async def backend(shared_gateway: tuple[GatewayProcess, int]) -> AsyncIterator[B
 
 
 @pytest.fixture
-def gateway(shared_gateway: tuple[GatewayProcess, int], backend: Backend) -> GatewayProcess:
-    return shared_gateway[0]
+def gateway(shared_gateway: tuple[GatewayProcess, int], backend: Backend) -> Iterator[GatewayProcess]:
+    gateway = shared_gateway[0]
+    before = len(gateway.stderr)
+    yield gateway
+    assert "Traceback" not in gateway.stderr[before:]
 
 
 @pytest.fixture

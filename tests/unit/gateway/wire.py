@@ -23,6 +23,10 @@ class Wire:
         async with asyncio.timeout(10):
             return await self.reader.readuntil(mark)
 
+    async def exactly(self, count: int) -> bytes:
+        async with asyncio.timeout(10):
+            return await self.reader.readexactly(count)
+
     async def rest(self) -> bytes:
         """Everything up to the end of the connection."""
         async with asyncio.timeout(10):
@@ -38,8 +42,7 @@ class Wire:
     async def answer(self) -> tuple[int, bytes]:
         """The status and the body of an answer that says how long it is."""
         status, headers = await self.head()
-        async with asyncio.timeout(10):
-            return status, await self.reader.readexactly(int(dict(headers)["content-length"]))
+        return status, await self.exactly(int(dict(headers)["content-length"]))
 
     async def leave(self) -> None:
         self.writer.transport.abort()
