@@ -85,13 +85,18 @@ Rule = Callable[[str, bytes, Request], None]
 class CheckedBody:
     """A body that may go to the engine. It holds on to the bytes it was read from: drop it when they were sent."""
 
-    __slots__ = ("_members", "model", "size_bytes", "stream")
+    __slots__ = ("_members", "model", "policy", "raw", "stream")
 
-    def __init__(self, members: Members, size_bytes: int) -> None:
+    def __init__(self, members: Members, raw: bytes | bytearray, policy: RequestPolicy) -> None:
         self._members = members
-        self.size_bytes = size_bytes
+        self.raw = raw
+        self.policy = policy
         self.model = _text(members.get("model"))
         self.stream = members.get("stream") == _TRUE
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.raw)
 
     def naming(self, model: str) -> bytes:
         """The body with `model` as its model."""
@@ -112,7 +117,7 @@ def check_body(path: bytes, raw: bytes | bytearray, policy: RequestPolicy) -> Ch
     check_media(raw, members, policy.media_domains)
     if policy.max_tokens is not None:
         _cap_answer(request, policy.max_tokens)
-    return CheckedBody(members, len(raw))
+    return CheckedBody(members, raw, policy)
 
 
 def _read(raw: bytes | bytearray) -> Members:

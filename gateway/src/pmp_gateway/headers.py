@@ -23,6 +23,11 @@ _HOP_BY_HOP = frozenset(
 _NOT_RETURNED = _HOP_BY_HOP | {b"content-length", b"date", b"server", b"set-cookie", b"x-request-id"}
 
 
+def steers_engine(name: str) -> bool:
+    """Whether vLLM lets such a header decide on priorities or ranks."""
+    return name.startswith(("x-vllm-", "x-data-parallel-"))
+
+
 def forwarded(headers: Headers, also: Collection[bytes]) -> Headers:
     """`also` are further names that may pass, such as those that are logged."""
     named_by_connection = _named_by_connection(headers)

@@ -20,6 +20,7 @@ from pmp_gateway.auth import Tokens
 from pmp_gateway.control_api import control_api
 from pmp_gateway.engine_probe import served_models
 from pmp_gateway.gateway import Gateway
+from pmp_gateway.headers import steers_engine
 from pmp_gateway.limits import TokenLimits
 from pmp_gateway.loop_effects import LoopEffects
 from pmp_gateway.metrics import Metrics, Now
@@ -100,7 +101,7 @@ def _gateway(settings: Settings, tokens: Tokens, upstream: Upstream) -> Gateway:
         models=models,
         metrics=metrics,
         access_log=access_log,
-        forwarded_headers=frozenset(name.encode() for name in settings.log_headers),
+        forwarded_headers=frozenset(name.encode() for name in settings.log_headers if not steers_engine(name)),
     )
 
 
@@ -116,7 +117,10 @@ def _state(settings: Settings, models: Models) -> GatewayState:
         settings.hold_timeout_seconds,
         settings.engine_wait_seconds,
     )
-    return GatewayState(LoopEffects(ask_engine, file), limits, file.load() if file else None)
+    state = GatewayState(LoopEffects(ask_engine, file), limits, file.load() if file else None)
+    if settings.policy is not None:
+        state.policy = settings.policy
+    return state
 
 
 @contextlib.contextmanager

@@ -1,3 +1,4 @@
+import asyncio
 import json
 from typing import Any
 
@@ -188,6 +189,19 @@ async def test_what_tells_who_the_client_is_stays_at_the_gateway(gateway: Gatewa
     assert received["host"] == f"127.0.0.1:{backend.port}"
     assert received["accept-encoding"] == "identity"
     assert received["user-agent"] == "test"
+
+
+async def test_headers_that_would_steer_the_engine_stay_at_the_gateway_though_they_are_logged(
+    start_gateway: StartGateway, backend: Backend
+) -> None:
+    gateway = start_gateway(PMP_GATEWAY_LOG_HEADERS="X-Vllm-Priority,X-Data-Parallel-Rank,X-Team")
+    steering = {"x-vllm-priority": "-9", "x-data-parallel-rank": "1", "x-team": "blue", "x-request-id": "steers"}
+    async with httpx.AsyncClient(base_url=gateway.url) as client:
+        assert (await client.post(PATH, json={}, headers=steering)).status_code == 200
+    received = dict(backend.call.headers)
+    assert received["x-team"] == "blue"
+    assert not {"x-vllm-priority", "x-data-parallel-rank"} & set(received)
+    assert (await asyncio.to_thread(gateway.logged, "steers"))["headers"]["x-vllm-priority"] == "-9"
 
 
 async def test_what_belongs_to_the_engines_connection_stays_behind(client: httpx.AsyncClient, backend: Backend) -> None:

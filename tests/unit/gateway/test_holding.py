@@ -422,3 +422,17 @@ async def test_an_engine_that_stays_away_is_waited_for_only_so_long(
     assert lines[0]["held_ms"] > lines[1]["held_ms"] == 0
     assert (await ask(gateway)).status_code == 200
     await control.until(lambda status: status.door.engine_away_since is None)
+
+
+async def test_a_request_that_waited_is_held_against_the_policy_that_is_in_force_when_it_goes(
+    start: StartHere, backend: Backend, control: Control
+) -> None:
+    gateway = start()
+    await hold(control)
+    too_many, modest = asyncio.create_task(ask(gateway, {"n": 3})), asyncio.create_task(ask(gateway, {"n": 1}))
+    await until_held(control, 2)
+    assert (await control.tell("open", hold_id="mine", policy={"max_n": 2})).ok
+    refused = await too_many
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "value_too_large")
+    assert (await modest).status_code == 200
+    assert backend.call.json()["n"] == 1
