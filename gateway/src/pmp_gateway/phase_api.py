@@ -118,8 +118,7 @@ class PhaseApi:
             raise VerbRefused(
                 Refusal.WRONG_MODELS, f"the engine serves {', '.join(served)}, not {', '.join(sorted(missing))}"
             )
-        models = verb.expect_models or served
-        self._state.open(policy=verb.policy, models=models, hold_id=verb.hold_id, force=verb.force)
+        self._state.open(policy=verb.policy, models=verb.expect_models, hold_id=verb.hold_id, force=verb.force)
         return self._done()
 
     async def close(self, verb: Annotated[_Close, Body(default_factory=_Close)]) -> JSONResponse:

@@ -29,18 +29,28 @@ class _Drain:
 
 
 class GatewayState:
-    def __init__(self, effects: Effects, limits: HoldLimits, saved: SavedState | None = None) -> None:
+    """`policy` is in force until a verb brings another; `saved` is what the gateway before was doing."""
+
+    def __init__(
+        self,
+        effects: Effects,
+        limits: HoldLimits,
+        saved: SavedState | None = None,
+        policy: RequestPolicy | None = None,
+    ) -> None:
         self._effects = effects
         self._limits = limits
         self.requests_total = 0
-        self.policy = RequestPolicy()
+        self.policy = policy or RequestPolicy()
+        # A policy of the process's own is read anew by the next one.
+        self._told_policy: RequestPolicy | None = None
         self.on_phase: Callable[[Phase], None] = lambda _phase: None
         self._started = effects.monotonic()
         self._phase = Phase.OPEN
         self._reason: Reason | None = None
         self._since = effects.now()
         self._hold: SavedHold | None = None
-        # What the engine must serve to be let serve again without anybody's word.
+        # What an engine must serve to be let serve without anybody's word; empty if nobody said.
         self._models: frozenset[str] = frozenset()
         self._traffic = Traffic(effects, limits)
         self._absence = EngineAbsence(
@@ -236,7 +246,7 @@ class GatewayState:
     def _expect(self, policy: RequestPolicy | None, models: Iterable[str]) -> None:
         self._models = frozenset(models)
         if policy is not None:
-            self.policy = policy
+            self.policy = self._told_policy = policy
 
     def _enter(self, phase: Phase, reason: Reason | None, hold: SavedHold | None) -> None:
         self._require_transition(phase)
@@ -248,7 +258,7 @@ class GatewayState:
         self._absence.forget()
         # What is in flight in a drain would end with the process that it goes through.
         lasting = self._after_drain if phase is Phase.DRAINING else phase
-        self._effects.save(SavedState(lasting, reason, self._since, hold, self._models, self.policy))
+        self._effects.save(SavedState(lasting, reason, self._since, hold, self._models, self._told_policy))
         self._watch_deadline()
         self._settle()
         if is_new:
@@ -263,7 +273,8 @@ class GatewayState:
     def _restore(self, saved: SavedState) -> None:
         self._phase, self._reason, self._hold = saved.phase, saved.reason, saved.hold
         self._since, self._models = saved.since, saved.models
-        self.policy = saved.policy
+        if saved.policy is not None:
+            self.policy = self._told_policy = saved.policy
         log.info("%s, as the gateway before%s", saved.phase, f" ({saved.reason})" if saved.reason else "")
         self._watch_deadline()
         self._settle()

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ class SavedHold:
 class SavedState:
     """What a gateway does that starts now.
 
-    `models` are what the engine served when it was last said to be the right one; empty if nobody said.
+    `models` are what the right engine serves, and `policy` is what requests may ask of it; empty and None if nobody
+    said.
     """
 
     phase: Phase
@@ -39,7 +40,7 @@ class SavedState:
     since: float
     hold: SavedHold | None
     models: frozenset[str] = frozenset()
-    policy: RequestPolicy = field(default_factory=RequestPolicy)
+    policy: RequestPolicy | None = None
 
     def as_data(self) -> dict[str, Any]:
         return {
@@ -49,7 +50,7 @@ class SavedState:
             "since": self.since,
             "hold": {"id": self.hold.id, "deadline": self.hold.deadline} if self.hold is not None else None,
             "models": sorted(self.models),
-            "policy": self.policy.as_data(),
+            "policy": self.policy.as_data() if self.policy is not None else None,
         }
 
     @classmethod
@@ -57,7 +58,7 @@ class SavedState:
         """Raises ValueError, KeyError or TypeError for what no gateway has written."""
         if data["schema"] != _SCHEMA:
             raise ValueError(f"it has schema {data['schema']}, expected {_SCHEMA}")
-        phase, reason, hold = Phase(data["phase"]), data["reason"], data["hold"]
+        phase, reason, hold, policy = Phase(data["phase"]), data["reason"], data["hold"], data["policy"]
         if (hold is not None) is not (phase in (Phase.HOLDING, Phase.OPENING)):
             raise ValueError(f"{phase} does not go with the hold {hold!r}")
         return cls(
@@ -66,7 +67,7 @@ class SavedState:
             since=_time(data["since"]),
             hold=SavedHold(str(hold["id"]), _time(hold["deadline"])) if hold is not None else None,
             models=frozenset(str(name) for name in data["models"]),
-            policy=RequestPolicy.from_data(data["policy"]),
+            policy=RequestPolicy.from_data(policy) if policy is not None else None,
         )
 
 

@@ -490,6 +490,15 @@ def test_a_gateway_killed_in_a_hold_comes_back_in_it_and_keeps_its_deadline(
     assert again.in_flight == 1
 
 
+def test_a_policy_that_nobody_told_is_that_of_the_next_process(effects: FakeEffects) -> None:
+    hold(GatewayState(effects, HoldLimits(), policy=RequestPolicy(max_n=1)))
+    again = GatewayState(effects, HoldLimits(), effects.saved, RequestPolicy(max_n=2))
+    assert again.policy == RequestPolicy(max_n=2)
+
+    again.open(policy=RequestPolicy(max_n=3), hold_id="mine")
+    assert GatewayState(effects, HoldLimits(), effects.saved).policy == RequestPolicy(max_n=3)
+
+
 @pytest.mark.parametrize(("away_seconds", "asked"), [(99, 0), (100, 1), (10_000, 1)])
 def test_a_deadline_passes_also_while_no_gateway_runs(
     state: GatewayState, effects: FakeEffects, away_seconds: float, asked: int
