@@ -92,11 +92,11 @@ def _processes(handle: Any) -> tuple[GpuProcess, ...]:
         with contextlib.suppress(pynvml.NVMLError):
             for each in list_running(handle):
                 # One that computes and draws is in both lists with the same figure.
-                found[each.pid] = GpuProcess(each.pid, _name(each.pid), int(each.usedGpuMemory or 0))
+                found[each.pid] = GpuProcess(each.pid, process_name(each.pid), int(each.usedGpuMemory or 0))
     return tuple(found.values())
 
 
-def _name(pid: int) -> str:
+def process_name(pid: int) -> str:
     try:
         return " ".join(psutil.Process(pid).cmdline()[:1]) or psutil.Process(pid).name()
     except psutil.Error:

@@ -41,9 +41,14 @@ class CardUse:
     others: tuple[GpuProcess, ...] = ()
 
     @property
+    def free_bytes(self) -> int:
+        """Now, without what neighbours are still to take."""
+        return max(0, self.gpu.free_bytes - sum(each.bytes - each.held_bytes for each in self.neighbours))
+
+    @property
     def available_bytes(self) -> int:
-        still_to_come = sum(each.bytes - each.held_bytes for each in self.neighbours)
-        return max(0, self.gpu.free_bytes + self.leaving_bytes - still_to_come)
+        """Once our own engine has ended."""
+        return self.free_bytes + self.leaving_bytes
 
     @property
     def with_neighbours_gone_bytes(self) -> int:

@@ -303,6 +303,14 @@ class HostSettings(Table):
         description='Memory that the engine may lock: `"unlimited"` or bytes. Default: Docker\'s.',
         examples=["unlimited"],
     )
+    warm_page_cache: bool = Field(
+        True,
+        description="Before a switch, read the next model's weights into the host's free memory while the old model "
+        "serves, so that it loads sooner.",
+    )
+    card_timeout: rules.Positive = Field(
+        60, description="How many seconds a GPU's memory may take to become free after an engine has ended."
+    )
     docker_host: rules.DockerHost | None = Field(
         None,
         description="The Docker engine's address. Default: `DOCKER_HOST`, or the current Docker context.",
