@@ -54,5 +54,7 @@ def guarded_gateway(engine: Engine, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="session")
 def litellm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiteLLM]:
     client = LiteLLM(needs.require(needs.litellm_python), tmp_path_factory.mktemp("litellm"))
+    # Its first call loads much of it, which is no part of what tests time.
+    list(client.stream("acompletion", model="openai/llm", api_key="any", messages=[], mock_response="Hello"))
     yield client
     client.close()

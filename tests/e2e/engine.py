@@ -29,7 +29,7 @@ _ARGUMENTS = (
     *("--served-model-name", "llm", "demo", "--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
     *("--enforce-eager", "--max-model-len", str(CONTEXT_TOKENS), "--max-num-seqs", "32"),
     *("--max-num-batched-tokens", "512", "--kv-cache-memory-bytes", "67108864"),
-    "--exclude-tools-when-tool-choice-none",
+    *("--exclude-tools-when-tool-choice-none", "--enable-server-load-tracking"),
 )
 
 
@@ -61,11 +61,16 @@ class Engine:
 
         eventually(healthy, timeout=400)
 
-    def requests_at_work(self) -> int:
-        """Those that it computes or that wait for it to."""
-        # It tells what was so at its last step, which may have been before a request was given up.
+    def is_at_work(self) -> bool:
+        """Whether a client's request is with it."""
+        return bool(self._client.get("/load").json()["server_load"])
+
+    def is_idle(self) -> bool:
+        if self.is_at_work():
+            return False
+        # What it computes it tells as it was at its last step, and it takes none when requests are given up.
         self._client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "Say OK"}]})
-        return self._sum_of("num_requests_running") + self._sum_of("num_requests_waiting")
+        return self._sum_of("num_requests_running") + self._sum_of("num_requests_waiting") == 0
 
     def long_answers_finished(self) -> int:
         """Those that came to as many tokens as they might have, since it started."""
