@@ -10,7 +10,9 @@ from pmpctl.host.files import remove
 from pmpctl.operations.environment import Environment, choose_runtime, prepare_state_folder
 from pmpctl.operations.events import Notice, Operation, PhaseFinished, PhaseStarted
 from pmpctl.operations.gateway_control import close_gateway, drain
-from pmpctl.operations.locking import locked
+from pmpctl.operations.journal import remove_journal
+from pmpctl.operations.locking import take_lock
+from pmpctl.operations.mending import give_up
 from pmpctl.planning.gateway_unit import STATE_FILE
 from pmpctl.runtime.base import Runtime, UnitState
 from pmpctl.workspace import Workspace
@@ -36,12 +38,17 @@ def plan_down(environment: Environment) -> Operation[DownResult]:
     return DownResult(tuple(state.name for state in _in_order(runtime)), runtime.kind)
 
 
-def down(environment: Environment, drain_seconds: float = DEFAULT_DRAIN_SECONDS) -> Operation[DownResult]:
+def down(
+    environment: Environment, drain_seconds: float = DEFAULT_DRAIN_SECONDS, *, wait: bool = False
+) -> Operation[DownResult]:
     """Requests in flight get that long to finish; then the gateway goes, and the engine after it."""
-    runtime = choose_runtime(environment, environment.profile_file()).runtime
+    file = environment.profile_file()
+    chosen = choose_runtime(environment, file)
+    runtime = chosen.runtime
     removed: list[str] = []
     prepare_state_folder(environment.workspace)
-    with locked(environment.workspace, "down"):
+    with (yield from take_lock(environment.workspace, "down", wait=wait)):
+        yield from give_up(environment, file, chosen)
         units = _in_order(runtime)
         drained = yield from _drain(environment.workspace, units, drain_seconds)
         for state in units:
@@ -54,6 +61,7 @@ def down(environment: Environment, drain_seconds: float = DEFAULT_DRAIN_SECONDS)
         removed += runtime.clean()
         # The next gateway begins anew: what this one was doing ends with it.
         remove(environment.workspace.control_dir / STATE_FILE)
+        remove_journal(environment.workspace)
     finished, cancelled = (drained.finished, drained.cancelled) if drained is not None else (None, None)
     return DownResult(tuple(removed), runtime.kind, finished, cancelled)
 

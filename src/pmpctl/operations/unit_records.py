@@ -8,6 +8,7 @@ from pathlib import Path
 from pmpctl.errors import RecordUnreadable
 from pmpctl.operations.fit_check import FitOutcome
 from pmpctl.operations.state_files import keep_state, read_state
+from pmpctl.planning.plan import Plan
 from pmpctl.planning.recorded import FitFigures, RecordedPlan, plan_data, plan_from_data
 from pmpctl.workspace import Workspace
 
@@ -44,6 +45,15 @@ def prune_records(workspace: Workspace, keep: Collection[str]) -> None:
     for path in sorted(spare, key=_age)[KEPT_RECORDS:]:
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+def fit_before(workspace: Workspace, plan: Plan) -> FitFigures | None:
+    """The figures of the same engine's start before, if a record tells of it."""
+    try:
+        before = read_record(workspace, plan.engine.hash)
+    except RecordUnreadable:
+        return None
+    return before.fit if before is not None else None
 
 
 def fit_figures(outcome: FitOutcome | None) -> FitFigures | None:

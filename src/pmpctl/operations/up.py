@@ -7,6 +7,7 @@ from typing import Literal
 
 from pmpctl.operations.card_use import refuse_taken_card
 from pmpctl.operations.environment import (
+    ChosenRuntime,
     Environment,
     choose_runtime,
     default_profile,
@@ -17,9 +18,12 @@ from pmpctl.operations.environment import (
 from pmpctl.operations.events import Notice, Operation, PhaseFinished, PhaseProgress, PhaseStarted
 from pmpctl.operations.fit_check import FitOutcome, find_fit, require_fit
 from pmpctl.operations.learning import learn
-from pmpctl.operations.locking import locked
+from pmpctl.operations.locking import take_lock
+from pmpctl.operations.mending import engine_of, mend, no_request_waits_in_vain, profile_to_go_on_with, settle
 from pmpctl.operations.readiness import let_requests_in, wait_for_engine, wait_for_gateway
+from pmpctl.operations.unit_records import fit_before, fit_figures, save_record
 from pmpctl.planning.plan import Plan, Role, Unit
+from pmpctl.planning.recorded import RecordedPlan
 from pmpctl.profiles.model import ProfileFile
 from pmpctl.runtime.base import Runtime, UnitState
 
@@ -47,26 +51,35 @@ class PlannedUp:
 
 def plan_up(environment: Environment, profile_name: str | None) -> Operation[PlannedUp]:
     """What `up` would run, and whether it fits; nothing is touched."""
-    file, runtime, plan = yield from _plan(environment, profile_name)
-    return PlannedUp(plan, find_fit(environment, file, runtime, plan.profile, offline=True))
+    file, chosen, plan = yield from _plan(environment, profile_name)
+    return PlannedUp(plan, find_fit(environment, file, chosen.runtime, plan.profile, offline=True))
 
 
 def up(
-    environment: Environment, profile_name: str | None, *, restart: bool = False, force: bool = False
+    environment: Environment,
+    profile_name: str | None,
+    *,
+    restart: bool = False,
+    force: bool = False,
+    wait: bool = False,
 ) -> Operation[UpResult]:
     """Bring the profile up; called again it finishes what is missing and leaves alone what already is as planned.
 
-    `restart` recreates both units even so; `force` starts what does not fit.
+    `restart` recreates both units even so; `force` starts what does not fit; `wait` lets another pmpctl finish first.
     """
     began = time.monotonic()
-    file, runtime, plan = yield from _plan(environment, profile_name)
-    workspace = environment.workspace
-    engines = [state for state in runtime.units() if state.role == "engine"]
-    if _change(plan.engine, next(iter(engines), None), restart) != "kept":
+    file, chosen, plan = yield from _plan(environment, profile_name)
+    workspace, runtime = environment.workspace, chosen.runtime
+    fit = None
+    if _change(plan.engine, engine_of(runtime), restart) != "kept":
         yield from refuse_taken_card(environment, file, runtime, plan, force=force)
-        yield from require_fit(environment, file, runtime, plan.profile, force=force)
+        fit = yield from require_fit(environment, file, runtime, plan.profile, force=force)
     prepare_state_folder(workspace)
-    with locked(workspace, f"up {plan.profile}"):
+    with (
+        (yield from take_lock(workspace, f"up {plan.profile}", wait=wait)),
+        no_request_waits_in_vain(workspace, runtime),
+    ):
+        yield from mend(environment, file, chosen, "up", plan)
         prepare_folders(environment, file, plan)
         states = {state.role: state for state in runtime.units()}
         changes = {unit.role: _change(unit, states.get(unit.role), restart) for unit in plan.units}
@@ -77,6 +90,8 @@ def up(
         if changes["engine"] != "kept":
             # Another workspace may have been faster while images were pulled.
             yield from refuse_taken_card(environment, file, runtime, plan, force=force)
+        recorded = RecordedPlan(plan=plan, fit=fit_figures(fit) or fit_before(workspace, plan))
+        save_record(workspace, recorded)
         engine = yield from _start(runtime, plan.engine, states.get("engine"), changes["engine"])
         yield from wait_for_engine(runtime, plan, engine, workspace.root / file.host.models_dir)
         if changes["engine"] != "kept":
@@ -84,6 +99,7 @@ def up(
         gateway = yield from _start(runtime, plan.gateway, states.get("gateway"), changes["gateway"])
         status = yield from wait_for_gateway(runtime, workspace, plan, gateway)
         yield from let_requests_in(workspace, plan, status)
+        settle(workspace, recorded)
     return UpResult(
         profile=plan.profile,
         model=plan.model,
@@ -97,19 +113,26 @@ def up(
     )
 
 
-def _plan(environment: Environment, profile_name: str | None) -> Operation[tuple[ProfileFile, Runtime, Plan]]:
+def _plan(environment: Environment, profile_name: str | None) -> Operation[tuple[ProfileFile, ChosenRuntime, Plan]]:
     file = environment.profile_file()
-    if profile_name is None:
-        profile_name, why = default_profile(environment, file)
-        yield Notice("info", f"profile: {profile_name} ({why})")
-    file.profile(profile_name)
+    if profile_name is not None:
+        file.profile(profile_name)
     chosen = choose_runtime(environment, file)
-    runtime = chosen.runtime
+    if profile_name is None:
+        profile_name, why = _profile_meant(environment, file, chosen.runtime)
+        yield Notice("info", f"profile: {profile_name} ({why})")
     yield Notice("info", f"runtime: {chosen}")
-    plan = make_plan(environment, file, runtime, profile_name)
+    plan = make_plan(environment, file, chosen.runtime, profile_name)
     for warning in plan.warnings:
         yield Notice("warning", warning)
-    return file, runtime, plan
+    return file, chosen, plan
+
+
+def _profile_meant(environment: Environment, file: ProfileFile, runtime: Runtime) -> tuple[str, str]:
+    """Where none is named, and why."""
+    if (name := profile_to_go_on_with(environment, file, runtime)) is not None:
+        return name, "a switch was interrupted, and goes on with it"
+    return default_profile(environment, file)
 
 
 def _change(unit: Unit, state: UnitState | None, restart: bool) -> Change:
