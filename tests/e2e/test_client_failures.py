@@ -19,6 +19,8 @@ from tests.support import find_free_port
 from tests.unit.gateway.gateway_process import GatewayProcess
 from tests.unit.gateway.stub import Backend, Call
 
+pytestmark = pytest.mark.slow
+
 HELLO: Any = [{"role": "user", "content": "Hello"}]
 
 
