@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import resource
 import sys
 
 import uvloop
@@ -18,6 +19,7 @@ _COLLECTED_AFTER_OBJECTS = 50_000
 def main() -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     _spare_the_collector()
+    _take_all_descriptors()
     try:
         uvloop.run(serve(Settings.from_env(os.environ)))
     except (SettingsInvalid, TokenFileInvalid) as error:
@@ -34,6 +36,12 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECTED_AFTER_OBJECTS, 20, 50)
+
+
+def _take_all_descriptors() -> None:
+    """The soft limit is 1024 in many places, and each request may need two."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pmp_gateway.access_log import AccessLog
 from pmp_gateway.auth import Tokens
+from pmp_gateway.crowd import Crowd
 from pmp_gateway.exchange import Exchange
 from pmp_gateway.limits import TokenLimits
 from pmp_gateway.metrics import Metrics
@@ -18,6 +19,7 @@ from pmp_gateway.upstream import Upstream
 @dataclass(frozen=True, slots=True)
 class Gateway:
     settings: Settings
+    crowd: Crowd
     tokens: Tokens
     limits: TokenLimits
     guard: Guard

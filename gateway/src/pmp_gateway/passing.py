@@ -13,7 +13,9 @@ from pmp_gateway.headers import is_event_stream, is_json, length_of, returned
 from pmp_gateway.metrics import Metrics
 
 # A plain answer up to this size is sent once it is whole, so that one that breaks or is cut off can still be an error.
-_COLLECTED_BYTES = 8 * 1024 * 1024
+_COLLECTED_BYTES = 1024 * 1024
+# Of a larger one, this much is looked at twice, so that no mark is missed that came in two parts.
+_MARK_BYTES = 32
 # The first part of an event waits for the rest of it, unless it is as large as this.
 _EVENT_PART_BYTES = 1024 * 1024
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
@@ -58,6 +60,7 @@ class Passing:
         self._status = 0
         self._headers: Headers = []
         self._kept = b""
+        self._seen = b""
         self._parts: list[bytes] = []
         self._collected_bytes = 0
         self._last_chunk_at = 0.0
@@ -83,7 +86,7 @@ class Passing:
         if self._exchange.first_byte_seconds is None:
             self._exchange.first_byte_seconds = self._exchange.duration_seconds
         if self._mode is _Mode.PASS:
-            self._answer.send(data)
+            self._pass_part(data)
         else:
             self._parts.append(data)
             self._collected_bytes += len(data)
@@ -114,8 +117,16 @@ class Passing:
             self._asker.engine_failed(BackendBroken())
         else:
             self._pass(None)
-            self._answer.send(b"".join(self._parts))
+            self._pass_part(b"".join(self._parts))
             self._parts.clear()
+
+    def _pass_part(self, data: bytes) -> None:
+        self._seen += data
+        if has_cut_off_event(self._seen, self._exchange.raw_path):
+            self._asker.engine_failed(BackendStopping())
+            return
+        self._seen = self._seen[-_MARK_BYTES:]
+        self._answer.send(data)
 
     def _pass_events(self, data: bytes) -> None:
         now = time.perf_counter()

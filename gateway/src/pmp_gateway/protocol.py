@@ -52,6 +52,7 @@ class PublicProtocol(Pipelined):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._gateway: Gateway = cast("Door", config.app).gateway
+        self._is_counted = False
         self._head_bytes = 0
         # What came lately with a body beside it: sizes of chunks, their extensions, trailers.
         self._framing_bytes = 0
@@ -60,11 +61,19 @@ class PublicProtocol(Pipelined):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))
         self.patience.idle_since = time.monotonic()
-        most = self._gateway.settings.max_connections
-        if len(self.connections) > 2 * most:
-            self.transport.abort()
-        elif len(self.connections) > most:
-            self._reject(TooManyConnections())
+        try:
+            self._gateway.crowd.enter(self._host)
+            self._is_counted = True
+        except TooManyConnections as error:
+            if len(self.connections) > 2 * self._gateway.settings.max_connections:
+                self.transport.abort()
+            else:
+                self._reject(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._is_counted:
+            self._gateway.crowd.leave(self._host)
 
     def data_received(self, data: bytes) -> None:
         patience = self.patience
@@ -152,7 +161,7 @@ class PublicProtocol(Pipelined):
             self.cycle.keep_alive = False
 
     def _start_relay(self, method: str, path: bytes, http_version: str) -> None:
-        exchange = Exchange(method, path, self.headers, self.client[0] if self.client else None)
+        exchange = Exchange(method, path, self.headers, self._host)
         headers = self.server_state.default_headers + self._gateway.cors.headers_for(self.headers)
         relay = Relay(
             self._gateway,
@@ -183,6 +192,10 @@ class PublicProtocol(Pipelined):
             self.cycle.take_body_end()
         else:
             super().on_message_complete()
+
+    @property
+    def _host(self) -> str | None:
+        return self.client[0] if self.client else None
 
     @property
     def _answering(self) -> bool:
@@ -216,7 +229,7 @@ class PublicProtocol(Pipelined):
             # Nothing can be written into an answer that is under way, or before one.
             self.transport.abort()
         else:
-            exchange = Exchange("", b"", [], self.client[0] if self.client else None)
+            exchange = Exchange("", b"", [], self._host)
             answer = answer_to(error)
             exchange.error_code = answer.code
             ClientAnswer(self.transport, exchange, self.server_state.default_headers, "1.1").send_whole(

@@ -18,6 +18,7 @@ from pmp_gateway.access_log import AccessLog
 from pmp_gateway.app import Door
 from pmp_gateway.auth import Tokens
 from pmp_gateway.control_api import control_api
+from pmp_gateway.crowd import Crowd
 from pmp_gateway.engine_probe import served_models
 from pmp_gateway.gateway import Gateway
 from pmp_gateway.headers import steers_engine
@@ -42,6 +43,10 @@ _LAST_WORDS_SECONDS = 2.0
 _CLOSE_CHECK_SECONDS = 0.02
 _DEADLINE_CHECK_SECONDS = 1.0
 _BACKLOG = 2048
+# TCP's own probes.
+_KEEP_ALIVE_IDLE_SECONDS = 60
+_KEEP_ALIVE_INTERVAL_SECONDS = 15
+_KEEP_ALIVE_PROBES = 4
 _CONTROL_SOCKET_MODE = 0o660
 
 
@@ -92,6 +97,7 @@ def _gateway(settings: Settings, tokens: Tokens, upstream: Upstream) -> Gateway:
     state.on_phase = metrics.phase_entered
     return Gateway(
         settings=settings,
+        crowd=Crowd(settings.max_connections, settings.max_connections_per_address),
         tokens=tokens,
         limits=TokenLimits(settings.requests_per_minute, settings.max_concurrent),
         guard=Guard(settings.allowed_hosts, cors),
@@ -215,6 +221,7 @@ def _bind(host: str, port: int) -> socket.socket:
         raise ListenFailed(f"cannot listen on {host} port {port}: {error.strerror}") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _notice_dead_clients(listener)
         listener.bind(address)
         # From here on clients can connect: they wait until the server takes them.
         listener.listen(_BACKLOG)
@@ -222,6 +229,14 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.close()
         raise ListenFailed(f"cannot listen on {host} port {port}: {error.strerror}") from error
     return listener
+
+
+def _notice_dead_clients(listener: socket.socket) -> None:
+    """For the connections taken there: a client that lost its network must not keep the engine working."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEP_ALIVE_IDLE_SECONDS)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEP_ALIVE_INTERVAL_SECONDS)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEP_ALIVE_PROBES)
 
 
 def _stop_on_signals(public: _Server, state: GatewayState) -> None:

@@ -63,6 +63,7 @@ class Settings:
     max_head_bytes: int = 64 * 1024
     max_headers: int = 128
     max_connections: int = 4096
+    max_connections_per_address: int = 2048
     # How long a client may take for a request's head, for its body, between two parts of the body, and to take more of
     # an answer; and how long a connection may be idle: longer than clients keep theirs, so that it is they who close.
     head_seconds: int = 15
@@ -103,6 +104,9 @@ class Settings:
             engine_wait_seconds=_number(given, "PMP_GATEWAY_ENGINE_WAIT_SECONDS", default.engine_wait_seconds, least=0),
             max_head_bytes=_number(given, "PMP_GATEWAY_MAX_HEAD_BYTES", default.max_head_bytes, least=1024),
             max_connections=_number(given, "PMP_GATEWAY_MAX_CONNECTIONS", default.max_connections, least=1),
+            max_connections_per_address=_number(
+                given, "PMP_GATEWAY_MAX_CONNECTIONS_PER_ADDRESS", default.max_connections_per_address, least=1
+            ),
             head_seconds=_number(given, "PMP_GATEWAY_HEAD_SECONDS", default.head_seconds, least=1),
             body_seconds=_number(given, "PMP_GATEWAY_BODY_SECONDS", default.body_seconds, least=1),
             body_stall_seconds=_number(given, "PMP_GATEWAY_BODY_STALL_SECONDS", default.body_stall_seconds, least=1),

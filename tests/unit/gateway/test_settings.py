@@ -57,6 +57,14 @@ def test_every_variable_is_read() -> None:
             "PMP_GATEWAY_REQUESTS_PER_MINUTE": "60",
             "PMP_GATEWAY_MAX_CONCURRENT": "4",
             "PMP_GATEWAY_BACKEND_SILENCE_SECONDS": "7",
+            "PMP_GATEWAY_MAX_HEAD_BYTES": "4096",
+            "PMP_GATEWAY_MAX_CONNECTIONS": "64",
+            "PMP_GATEWAY_MAX_CONNECTIONS_PER_ADDRESS": "8",
+            "PMP_GATEWAY_HEAD_SECONDS": "1",
+            "PMP_GATEWAY_BODY_SECONDS": "3",
+            "PMP_GATEWAY_BODY_STALL_SECONDS": "5",
+            "PMP_GATEWAY_CLIENT_STALL_SECONDS": "9",
+            "PMP_GATEWAY_CLIENT_IDLE_SECONDS": "11",
         }
     )
     assert settings == Settings(
@@ -81,6 +89,14 @@ def test_every_variable_is_read() -> None:
         requests_per_minute=60,
         max_concurrent=4,
         backend_silence_seconds=7,
+        max_head_bytes=4096,
+        max_connections=64,
+        max_connections_per_address=8,
+        head_seconds=1,
+        body_seconds=3,
+        body_stall_seconds=5,
+        client_stall_seconds=9,
+        client_idle_seconds=11,
     )
 
 
@@ -106,6 +122,14 @@ def test_an_empty_list_of_headers_means_none() -> None:
         ("PMP_GATEWAY_HOLD_TIMEOUT_SECONDS", "0"),
         ("PMP_GATEWAY_KEEP_ALIVE_SECONDS", "0"),
         ("PMP_GATEWAY_ENGINE_WAIT_SECONDS", "20s"),
+        ("PMP_GATEWAY_MAX_HEAD_BYTES", "1023"),
+        ("PMP_GATEWAY_MAX_CONNECTIONS", "0"),
+        ("PMP_GATEWAY_MAX_CONNECTIONS_PER_ADDRESS", "0"),
+        ("PMP_GATEWAY_HEAD_SECONDS", "0"),
+        ("PMP_GATEWAY_BODY_SECONDS", "5m"),
+        ("PMP_GATEWAY_BODY_STALL_SECONDS", "0"),
+        ("PMP_GATEWAY_CLIENT_STALL_SECONDS", "-1"),
+        ("PMP_GATEWAY_CLIENT_IDLE_SECONDS", "0"),
         ("PMP_GATEWAY_REQUESTS_PER_MINUTE", "-1"),
         ("PMP_GATEWAY_MAX_CONCURRENT", "1000001"),
         ("PMP_GATEWAY_UNKNOWN_MODEL", "maybe"),

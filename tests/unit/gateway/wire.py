@@ -51,8 +51,8 @@ class Wire:
 
 
 @asynccontextmanager
-async def wire(port: int) -> AsyncIterator[Wire]:
-    connection = Wire(*await asyncio.open_connection("127.0.0.1", port))
+async def wire(port: int, source: str = "127.0.0.1") -> AsyncIterator[Wire]:
+    connection = Wire(*await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0)))
     try:
         yield connection
     finally:
