@@ -96,7 +96,7 @@ def test_down_lets_requests_finish_and_says_how_many(stack: Stack) -> None:
     stack.fault(STUB_WORD_SECONDS=0.2)
     stack.run("up", "coding")
     answers: list[httpx.Response] = []
-    request = in_background(stack, answers, 10)
+    request = in_background(stack, answers, 40)
     eventually(lambda: stack.status()["in_flight"] == 1)
 
     data = stack.json("down")["data"]
