@@ -11,6 +11,8 @@ import httpx
 import pytest
 from docker.models.containers import Container
 
+from pmp_gateway.control_schema import Reason
+from pmpctl.operations.gateway_control import hold
 from pmpctl.planning.plan import LABEL_ROLE, LABEL_WORKSPACE
 from pmpctl.workspace import Workspace
 from tests.stack import Stack
@@ -213,3 +215,22 @@ def test_tokens_count_at_once_for_a_gateway_in_a_container_and_show_up_nowhere(
     gateway = docker_client.containers.get(containers_of(docker_client, stack)["gateway"])
     seen = [json.dumps(gateway.attrs), gateway.logs().decode(), json.dumps(gateway.top())]
     assert all(secret not in text for secret in (token, other) for text in seen)
+
+
+def test_a_gateway_container_that_is_killed_in_a_hold_comes_back_in_it(
+    stack: Stack, docker_client: docker.DockerClient
+) -> None:
+    stack.run("up", "coding")
+    hold(stack.workspace, "switch-1", Reason.SWITCH, 600)
+    gateway = docker_client.containers.get(containers_of(docker_client, stack)["gateway"])
+    gateway.kill()
+    gateway.start()
+    eventually(lambda: stack.status()["gateway_phase"] == "holding", 60)
+    assert stack.status()["door"]["hold_id"] == "switch-1"
+
+    opened = inside(gateway, "/opt/gateway/bin/python", "-m", "pmp_gateway.control", "open", "--hold-id", "switch-1")
+    assert json.loads(opened)["phase"] == "open"
+    assert stack.ask()
+
+    assert stack.json("down")["data"]["cancelled"] == 0
+    assert list(stack.workspace.control_dir.iterdir()) == []
