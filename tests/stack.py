@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -62,14 +61,19 @@ class Stack:
             start_timeout=start_timeout,
         )
         (self.workspace.root / "profiles.toml").write_text(text)
+        script = self.workspace.root / "vllm"
+        script.write_text(f'#!/bin/sh\nexec {self.program} "$@"\n')
+        script.chmod(0o755)
         self.fault()
 
-    def fault(self, **faults: object) -> None:
-        """From the next start on the engine has these faults, and no others."""
-        words = " ".join(f"{name}={shlex.quote(str(value))}" for name, value in faults.items())
-        script = self.workspace.root / "vllm"
-        script.write_text(f'#!/bin/sh\nexec env {words} {self.program} "$@"\n')
-        script.chmod(0o755)
+    def fault(self, only: str = "*", **faults: object) -> None:
+        """From the next start on engines have these faults, and no others; `only` is the one model that has them."""
+        file = self.workspace.root / "models" / "stub-faults.json"
+        if faults:
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(json.dumps({only: {name: str(value) for name, value in faults.items()}}))
+        else:
+            file.unlink(missing_ok=True)
 
     def run(self, *argv: str, timeout_seconds: float = 120, **environment: str) -> "subprocess.CompletedProcess[str]":
         argv = ("--workspace", str(self.workspace.root), *argv)

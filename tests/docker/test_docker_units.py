@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pmpctl.errors import NameConflict, RuntimeFailed
-from pmpctl.planning.plan import HealthCheck, Mount, PortBinding
+from pmpctl.planning.plan import UNLESS_CRASH_LOOP, HealthCheck, Mount, PortBinding
 from pmpctl.runtime.base import LogQuery, UnitState
 from pmpctl.runtime.docker import DockerRuntime
 from pmpctl.runtime.docker_connect import EngineClient
@@ -331,3 +331,25 @@ def test_a_published_port_answers_on_its_address_only(
     started = runtime.start(unit)
     published = client.inspect_container(started.id)["NetworkSettings"]["Ports"]
     assert published == {"8000/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(free_port)}]}
+
+
+def test_a_crash_loop_is_ended_also_if_the_program_says_that_all_is_well(
+    runtime: DockerRuntime, make_unit: UnitMaker
+) -> None:
+    started = runtime.start(make_unit("print('no such model')", restart=UNLESS_CRASH_LOOP))
+    eventually(lambda: state_of(runtime, started).phase == "dead", 60)
+    dead = state_of(runtime, started)
+    assert (dead.alive, dead.crash_looped, dead.restart_count, dead.exit_code) == (False, True, 4, None)
+    lines = [line.text for line in runtime.logs(dead, LogQuery())]
+    assert lines[:5] == ["no such model"] * 5
+    assert "crash loop: it ended 5 times in a row" in lines[5]
+
+
+def test_what_was_stopped_stays_down_whatever_happens_to_docker(
+    runtime: DockerRuntime, client: EngineClient, make_unit: UnitMaker
+) -> None:
+    started = runtime.start(make_unit(restart=UNLESS_CRASH_LOOP))
+    assert client.inspect_container(started.id)["HostConfig"]["RestartPolicy"]["Name"] == "on-failure"
+    runtime.stop(started, 1)
+    assert state_of(runtime, started).phase == "exited"
+    assert client.inspect_container(started.id)["HostConfig"]["RestartPolicy"]["Name"] == "no"

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """A trivial engine: a real HTTP server that takes `vllm serve`'s arguments and speaks the endpoints that pmpctl needs.
 
-It answers every chat with the last message's text, word by word, so that tests of runtimes need no model. Faults come
-from the environment:
+It answers every chat with the last message's text, word by word, so that tests of runtimes need no model; the
+`system_fingerprint` of an answer is the model and when this engine started, so that a test knows who answered. Faults
+come from the environment, and at each start from stub-faults.json in the folder HF_HOME, which a container sees too:
+`{"*": {"STUB_START_SECONDS": "2"}, "acme/chat": {"STUB_EXIT_CODE": "3"}}`, for every model or for one.
 
 STUB_EXIT_CODE             print vLLM's words for a failed start and exit with this code
 STUB_NEVER_READY           never listen
@@ -16,6 +18,7 @@ STUB_AVAILABLE_KV_GIB      print what vLLM prints on a GPU: 18.14 GiB of weights
 """
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -51,6 +54,7 @@ class Engine(ThreadingHTTPServer):
         self.root: str = wrong or arguments.model
         self.names: list[str] = [wrong] if wrong else arguments.served_model_name or [arguments.model]
         self.max_model_len: int = arguments.max_model_len
+        self.fingerprint = f"{self.root}@{time.time_ns()}"
         self.word_seconds = seconds_from_environment("STUB_WORD_SECONDS")
 
     def models(self) -> list[dict[str, Any]]:
@@ -94,7 +98,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, body: dict[str, Any], kind: str, choice: dict[str, Any]) -> dict[str, Any]:
         model = body.get("model", self.server.names[0])
-        return {"id": "stub-1", "object": kind, "created": int(time.time()), "model": model, "choices": [choice]}
+        return {
+            "id": "stub-1",
+            "object": kind,
+            "created": int(time.time()),
+            "model": model,
+            "system_fingerprint": self.server.fingerprint,
+            "choices": [choice],
+        }
 
     def whole_answer(self, body: dict[str, Any]) -> dict[str, Any]:
         words = self.words(body)
@@ -159,6 +170,12 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
+def take_faults(model: str) -> None:
+    with contextlib.suppress(OSError):
+        faults = json.loads(Path(os.environ.get("HF_HOME", ""), "stub-faults.json").read_text())
+        os.environ.update(faults.get("*", {}) | faults.get(model, {}))
+
+
 def start_up() -> None:
     """What vLLM does before it listens, faults included."""
     log(f"vLLM API server version {VERSION}")
@@ -188,6 +205,7 @@ def start_up() -> None:
 
 def main() -> None:
     arguments = parse_arguments()
+    take_faults(arguments.model)
     # Until it serves, a signal ends vLLM at once; as process 1 of a container the default would be to ignore it.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     start_up()

@@ -15,7 +15,18 @@ from pmpctl.planning.plan import Role
 from pmpctl.profiles.model import ProfileFile
 from pmpctl.runtime.base import Runtime, RuntimeInfo, UnitState, Usage
 
-Phase = Literal["down", "starting", "ready", "holding", "closed", "no-gateway", "engine-away", "failed"]
+Phase = Literal[
+    "down",
+    "starting",
+    "restarting",
+    "ready",
+    "holding",
+    "closed",
+    "no-gateway",
+    "engine-away",
+    "failed",
+    "crash-loop",
+]
 
 EXPLANATIONS: dict[Phase, str] = {
     "down": "nothing runs; `pmpctl up PROFILE` starts it",
@@ -25,7 +36,10 @@ EXPLANATIONS: dict[Phase, str] = {
     "closed": "the engine answers, and the gateway refuses requests with 503; `pmpctl up` opens it",
     "no-gateway": "a start was interrupted before the gateway ran; `pmpctl up` finishes it, `pmpctl down` undoes it",
     "engine-away": "the gateway runs and answers 503, since there is no engine; `pmpctl up` starts one",
+    "restarting": "the engine ended and is started again; requests wait for it, and get 503 if that takes too long",
     "failed": "the engine ended; its first error lines stand below, `pmpctl logs engine` has the rest",
+    "crash-loop": "the engine ended again and again and is no longer started; its first error lines stand below; "
+    "once their cause is mended, `pmpctl up` starts it",
 }
 
 
@@ -40,6 +54,7 @@ class UnitReport:
     restarts: int
     exit_code: int | None
     oom_killed: bool
+    error: str
     memory_bytes: int | None
     pids: int | None
     first_errors: tuple[str, ...]
@@ -116,9 +131,9 @@ def _phase(engine: UnitState | None, gateway: UnitState | None, control: Gateway
     if engine is None:
         return "down" if gateway is None else "engine-away"
     if not engine.alive:
-        return "failed"
+        return "crash-loop" if engine.crash_looped else "failed"
     if not answers:
-        return "starting"
+        return "restarting" if engine.restart_count else "starting"
     if control is None:
         return "no-gateway"
     if control.phase is GatewayPhase.OPEN:
@@ -139,6 +154,7 @@ def _report(runtime: Runtime, state: UnitState) -> UnitReport:
         restarts=state.restart_count,
         exit_code=state.exit_code,
         oom_killed=state.oom_killed,
+        error=state.error,
         memory_bytes=usage.memory_bytes if usage else None,
         pids=usage.pids if usage else None,
         first_errors=first_errors_of(runtime, state) if failed else (),

@@ -7,7 +7,7 @@ from pmpctl.planning.engine_args import EnginePaths, engine_args
 from pmpctl.planning.gpu import gpu_in_docker, gpu_without_docker
 from pmpctl.planning.host import LocalFile
 from pmpctl.planning.images import engine_image, vllm_version
-from pmpctl.planning.plan import HealthCheck, Mount, PortBinding, Unit
+from pmpctl.planning.plan import UNLESS_CRASH_LOOP, HealthCheck, Mount, PortBinding, Unit
 from pmpctl.profiles.model import HostSettings
 
 GIB = 1024**3
@@ -58,6 +58,7 @@ def engine_unit(context: Context, names: tuple[str, ...]) -> Unit:
             health_url=health_url,
             ports=(PortBinding("127.0.0.1", host.engine_port, host.engine_port),),
             gpu=gpu_without_docker(context),
+            restart=UNLESS_CRASH_LOOP,
             stop_timeout_seconds=60,
         )
     # Mounted whether there is a token or not, so that a token that comes later changes no plan.
@@ -87,6 +88,7 @@ def engine_unit(context: Context, names: tuple[str, ...]) -> Unit:
             retries=4,
             start_period_seconds=profile.start_timeout,
         ),
+        restart=UNLESS_CRASH_LOOP,
         stop_timeout_seconds=60,
     )
 

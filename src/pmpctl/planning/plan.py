@@ -12,6 +12,9 @@ Role = Literal["engine", "gateway"]
 RuntimeKind = Literal["docker", "process"]
 GpuMethod = Literal["device-requests", "cdi", "runtime"]
 
+# Docker's own restart policies know no end but a number of restarts in all.
+UNLESS_CRASH_LOOP = "unless-crash-loop"
+
 LABEL_WORKSPACE = "io.pmpctl.workspace"
 LABEL_ROLE = "io.pmpctl.role"
 LABEL_PROFILE = "io.pmpctl.profile"

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from pmpctl.planning.card_claim import CardClaim
 from pmpctl.planning.plan import GpuMethod, Role, RuntimeKind, Unit
+from pmpctl.runtime.crash_loop import CRASH_LOOP
 from pmpctl.runtime.process_tree import ProcessId
 
 UnitPhase = Literal["created", "running", "restarting", "paused", "exited", "dead"]
@@ -43,6 +44,11 @@ class UnitState:
     @property
     def alive(self) -> bool:
         return self.phase in ("running", "restarting", "paused")
+
+    @property
+    def crash_looped(self) -> bool:
+        """It ended again and again, and is no longer started."""
+        return self.phase == "dead" and self.error.startswith(CRASH_LOOP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,14 @@ class RunningEngine:
     claim: CardClaim | None
 
 
+@dataclass(frozen=True, slots=True)
+class TrialRun:
+    """How a few lines of Python ended that were run as a trial."""
+
+    exit_status: int
+    output: tuple[str, ...]
+
+
 class Runtime(Protocol):
     """Each method raises a PmpctlError with a cure for what the user can meet; nothing else escapes."""
 
@@ -130,6 +144,14 @@ class Runtime(Protocol):
 
     def prepare(self, unit: Unit) -> Iterator[Progress]:
         """Pull or build what the unit runs from; nothing to do yields nothing."""
+        ...
+
+    def software(self, unit: Unit) -> str | None:
+        """What the unit would run, by a name that changes with the content; None where nobody can tell."""
+        ...
+
+    def try_python(self, unit: Unit, source: str, argv: Sequence[str], timeout_seconds: float) -> TrialRun | None:
+        """Run Python source where the unit would run, without its GPU and ports; None where that cannot be done."""
         ...
 
     def start(self, unit: Unit) -> UnitState:

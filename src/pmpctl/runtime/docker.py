@@ -9,7 +9,7 @@ from docker.errors import APIError, NotFound
 
 from pmpctl.errors import GpuNotAvailable, RuntimeFailed
 from pmpctl.planning.plan import LABEL_ROLE, LABEL_WORKSPACE, GpuMethod, RuntimeKind, Unit
-from pmpctl.runtime.base import LogLine, LogQuery, Progress, RunningEngine, RuntimeInfo, UnitState, Usage
+from pmpctl.runtime.base import LogLine, LogQuery, Progress, RunningEngine, RuntimeInfo, TrialRun, UnitState, Usage
 from pmpctl.runtime.docker_conflicts import find_by_name, refuse_foreign_port
 from pmpctl.runtime.docker_connect import EngineClient, connect
 from pmpctl.runtime.docker_context import Endpoint, find_endpoint
@@ -20,6 +20,7 @@ from pmpctl.runtime.docker_images import ensure_image
 from pmpctl.runtime.docker_logs import container_log, read_frames
 from pmpctl.runtime.docker_network import ensure_network, find_network, remove_networks
 from pmpctl.runtime.docker_state import unit_state, usage_in
+from pmpctl.runtime.docker_trial import image_id, remove_trials, run_trial
 from pmpctl.runtime.neighbours import engine_in_container, engines_in_processes
 from pmpctl.runtime.process_tree import ProcessId, processes_in, wait_until
 from pmpctl.workspace import Workspace
@@ -89,6 +90,12 @@ class DockerRuntime:
     def prepare(self, unit: Unit) -> Iterator[Progress]:
         return ensure_image(self.client, unit)
 
+    def software(self, unit: Unit) -> str | None:
+        return image_id(self.client, unit.image)
+
+    def try_python(self, unit: Unit, source: str, argv: Sequence[str], timeout_seconds: float) -> TrialRun | None:
+        return run_trial(self.client, self.workspace_id, unit, source, tuple(argv), timeout_seconds)
+
     def start(self, unit: Unit) -> UnitState:
         if (leftover := find_by_name(self.client, self.workspace_id, unit.name)) is not None:
             self._remove(leftover)
@@ -108,12 +115,14 @@ class DockerRuntime:
         return state
 
     def stop(self, state: UnitState, timeout_seconds: float) -> None:
-        """Asks the program to end, kills it after the timeout; the restart policy does not bring it back."""
+        """Asks the program to end, kills it after the timeout; nothing brings it back, not even a restart of Docker."""
         if self._own(state.id) is None:
             return
         with engine_errors(f"stop {state.name}"):
             try:
                 self.client.stop(state.id, timeout=math.ceil(timeout_seconds))
+                # Not before: a command that ends in between must leave a running unit with its policy.
+                self.client.update_container(state.id, restart_policy={"Name": "no"})  # type: ignore[arg-type]
             except NotFound:
                 return
 
@@ -123,6 +132,7 @@ class DockerRuntime:
 
     def clean(self) -> Sequence[str]:
         removed = []
+        remove_trials(self.client, self.workspace_id)
         for state in self.units():
             if not state.alive:
                 self._remove(state.id)

@@ -4,8 +4,9 @@ from typing import Any
 
 from pmpctl.planning.gpu import runtime_environment
 from pmpctl.planning.listen import host_address
-from pmpctl.planning.plan import LABEL_WORKSPACE, HealthCheck, Mount, Unit
+from pmpctl.planning.plan import LABEL_WORKSPACE, UNLESS_CRASH_LOOP, HealthCheck, Mount, Unit
 from pmpctl.runtime.docker_gpu import device_requests
+from pmpctl.runtime.docker_keeper import RESTART_POLICY, kept
 
 NANOSECONDS = 1_000_000_000
 
@@ -27,7 +28,8 @@ def create_body(unit: Unit, network_id: str) -> dict[str, Any]:
         "HostConfig": _host_config(unit, network_id),
     }
     if unit.argv:
-        body |= {"Entrypoint": [unit.argv[0]], "Cmd": list(unit.argv[1:])}
+        program, *arguments = kept(unit.argv) if unit.restart == UNLESS_CRASH_LOOP else unit.argv
+        body |= {"Entrypoint": [program], "Cmd": arguments}
     if unit.health is not None:
         body["Healthcheck"] = _health_check(unit.health)
     if network_id:
@@ -40,7 +42,7 @@ def _host_config(unit: Unit, network_id: str) -> dict[str, Any]:
     config: dict[str, Any] = {
         "Mounts": [_mount(mount, unit) for mount in unit.mounts],
         "PortBindings": {},
-        "RestartPolicy": {"Name": unit.restart},
+        "RestartPolicy": {"Name": RESTART_POLICY if unit.restart == UNLESS_CRASH_LOOP else unit.restart},
         "LogConfig": {
             "Type": "json-file",
             "Config": {"max-size": str(unit.log_max_size_bytes), "max-file": str(unit.log_max_files)},

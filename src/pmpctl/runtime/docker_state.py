@@ -6,12 +6,15 @@ from typing import Any, cast, get_args
 
 from pmpctl.planning.plan import LABEL_PLAN, LABEL_PROFILE, LABEL_ROLE, Role
 from pmpctl.runtime.base import Health, UnitPhase, UnitState, Usage
+from pmpctl.runtime.crash_loop import crash_loop
+from pmpctl.runtime.docker_keeper import gave_up
 
 
 def unit_state(container: Mapping[str, Any]) -> UnitState:
     """`container` is the answer of `GET /containers/ID/json`."""
     state, labels = container["State"], container["Config"]["Labels"] or {}
-    phase = _phase(state["Status"])
+    loops = gave_up(container)
+    phase = "dead" if loops else _phase(state["Status"])
     return UnitState(
         id=container["Id"],
         name=container["Name"].removeprefix("/"),
@@ -21,12 +24,12 @@ def unit_state(container: Mapping[str, Any]) -> UnitState:
         phase=phase,
         health=_health(state.get("Health") or {}),
         image=container["Config"]["Image"],
-        exit_code=None if phase in ("created", "running", "paused") else state["ExitCode"],
+        exit_code=None if loops or phase in ("created", "running", "paused") else state["ExitCode"],
         oom_killed=state["OOMKilled"],
         restart_count=container["RestartCount"],
         started_at=_epoch_seconds(state["StartedAt"]),
         finished_at=_epoch_seconds(state["FinishedAt"]),
-        error=state["Error"],
+        error=crash_loop() if loops else state["Error"],
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Self, get_args
 from pmpctl.files import write_atomically
 from pmpctl.planning.plan import Role
 from pmpctl.runtime.base import UnitPhase
+from pmpctl.runtime.crash_loop import QUICK_FAILURES, QUICK_SECONDS
 from pmpctl.runtime.process_tree import ProcessId
 
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -15,15 +16,12 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 @dataclass(frozen=True, slots=True)
 class BackOff:
-    """How long to wait before another start, and when to give up.
-
-    `quick_seconds` is long because an engine loads for minutes before it finds that its memory is too small.
-    """
+    """How long to wait before another start, and when to give up."""
 
     first_seconds: float = 1.0
     longest_seconds: float = 30.0
-    quick_seconds: float = 120.0
-    quick_failures: int = 5
+    quick_seconds: float = QUICK_SECONDS
+    quick_failures: int = QUICK_FAILURES
 
     def delay_seconds(self, failures: int) -> float:
         """Before the start that follows the given number of quick failures in a row."""

@@ -17,7 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pmpctl.planning.plan import UNLESS_CRASH_LOOP
 from pmpctl.runtime.base import UnitPhase
+from pmpctl.runtime.crash_loop import crash_loop
 from pmpctl.runtime.process_logs import LogFiles, LogWriter, Stream
 from pmpctl.runtime.process_record import Launch, stop_request_path
 from pmpctl.runtime.process_spawn import become_subreaper, oom_kills, spawn
@@ -183,17 +185,15 @@ class Supervisor:
     def _judge(self, exit_code: int) -> tuple[UnitPhase, str]:
         """Where the end of the child leads, and what to say about it."""
         policy, back_off = self._launch.restart, self._launch.back_off
-        again = policy in ("always", "unless-stopped") or (policy == "on-failure" and exit_code != 0)
+        again = policy in ("always", "unless-stopped", UNLESS_CRASH_LOOP) or (policy == "on-failure" and exit_code != 0)
         if self._stopping or not again:
             return "exited", ""
         quick = time.monotonic() - self._child_started < back_off.quick_seconds
         self._quick_failures = self._quick_failures + 1 if quick else 0
         if self._quick_failures < back_off.quick_failures:
             return "restarting", ""
-        return "dead", (
-            f"crash loop: it ended {self._quick_failures} times in a row within {back_off.quick_seconds:g} s of its "
-            f"start, the last time with exit status {exit_code}"
-        )
+        said = crash_loop(self._quick_failures, back_off.quick_seconds)
+        return "dead", f"{said}, the last time with exit status {exit_code}"
 
     def _do_what_is_due(self) -> None:
         now = time.monotonic()

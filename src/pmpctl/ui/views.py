@@ -97,6 +97,8 @@ def status_view(writer: Writer, result: StatusResult) -> None:
     columns = ("UNIT", "STATE", "HEALTH", "UP", "RESTARTS", "MEMORY", "NAME")
     writer.table(columns, [_unit_row(unit) for unit in result.units])
     for unit in result.units:
+        if unit.error:
+            writer.line(f"  {unit.role}: {unit.error}")
         for line in unit.first_errors:
             writer.line(f"  {unit.role}: {line}")
 
