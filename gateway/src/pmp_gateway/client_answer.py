@@ -73,6 +73,9 @@ class ClientAnswer:
         for name, value in headers:
             parts += (name, b": ", value, b"\r\n")
         parts += (b"x-request-id: ", exchange.request_id, b"\r\n", framing)
+        if exchange.raw_path.startswith(b"/v1/messages"):
+            # Where Anthropic's clients look for it.
+            parts += (b"request-id: ", exchange.request_id, b"\r\n")
         if not keep_alive:
             parts.append(b"connection: close\r\n")
         parts.append(b"\r\n")

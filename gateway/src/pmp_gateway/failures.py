@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 Headers = list[tuple[bytes, bytes]]
 
+_LONGEST_RETRY_SECONDS = 60
+
 
 class GatewayError(Exception):
     """The message goes to the client: it names nothing internal. Empty means the table's own sentence.
@@ -54,7 +56,8 @@ class ComeAgain(GatewayError):
     """The client is told after how many seconds another try makes sense."""
 
     def __init__(self, message: str = "", *, retry_after_seconds: float) -> None:
-        whole = max(1, math.ceil(retry_after_seconds))
+        # Clients that are told to wait longer give up, or wait however long it is.
+        whole = min(max(1, math.ceil(retry_after_seconds)), _LONGEST_RETRY_SECONDS)
         super().__init__(message, headers=[(b"retry-after", b"%d" % whole)])
 
 
@@ -78,6 +81,10 @@ class OriginNotAllowed(GatewayError): ...
 
 
 class RouteUnknown(GatewayError): ...
+
+
+class RouteNotServed(GatewayError):
+    """The engine does not offer it for this model."""
 
 
 class ModelUnknown(GatewayError): ...
@@ -197,6 +204,7 @@ RULES: Mapping[type[GatewayError], Rule] = {
         "Web pages of that origin may not use this service; whoever runs it can add the origin to 'cors_origins'.",
     ),
     RouteUnknown: Rule(404, "not_found_error", "not_found", "There is no such route."),
+    RouteNotServed: Rule(404, "not_found_error", "not_served", "The model that is loaded does not serve this route."),
     ModelUnknown: Rule(404, "not_found_error", "model_not_found", "There is no such model."),
     MethodNotAllowed: Rule(405, "invalid_request_error", "method_not_allowed", "This route does not take that method."),
     ClientTooSlow: Rule(408, "timeout_error", "request_timeout", "The request took too long to arrive."),
@@ -231,7 +239,7 @@ UNFORESEEN = Rule(500, "api_error", "internal_error", "The gateway failed to han
 
 
 # Here an event without a type or a name is passed over, or taken for something else.
-_TYPED_ROUTES = (b"/v1/messages", b"/v1/responses")
+TYPED_ROUTES = (b"/v1/messages", b"/v1/responses")
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +258,7 @@ def answer_to(error: Exception, raw_path: bytes = b"") -> Answer:
         rule = RULES[type(error)]
         message, param, own_headers = error.message or rule.message, error.param, error.headers
     data: dict[str, object] = {"error": {"message": message, "type": rule.type, "param": param, "code": rule.code}}
-    if raw_path.startswith(_TYPED_ROUTES):
+    if raw_path.startswith(TYPED_ROUTES):
         # As clients of these routes expect it, and still as all others do.
         data = {"type": "error", **data}
     body = json.dumps(data, separators=(",", ":")).encode()
@@ -266,5 +274,5 @@ def error_event(raw_path: bytes, body: bytes) -> bytes:
     """An error as the last event of a stream."""
     if b"\n" in body:
         body = body.replace(b"\n", b" ")
-    name = b"event: error\n" if raw_path.startswith(_TYPED_ROUTES) else b""
+    name = b"event: error\n" if raw_path.startswith(TYPED_ROUTES) else b""
     return name + b"data: " + body + b"\n\n"

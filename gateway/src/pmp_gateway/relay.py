@@ -15,6 +15,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from pmp_gateway.body import CheckedBody, check_body
 from pmp_gateway.client_answer import ClientAnswer
 from pmp_gateway.engine_connection import Connection
+from pmp_gateway.engine_errors import as_event_data, is_not_served
 from pmp_gateway.exchange import Exchange
 from pmp_gateway.failures import (
     BackendAway,
@@ -23,6 +24,7 @@ from pmp_gateway.failures import (
     GatewayError,
     Headers,
     NotAdmitted,
+    RouteNotServed,
     answer_to,
     error_event,
 )
@@ -174,7 +176,8 @@ class Relay:
         self._gateway.models.forget()
         # Nothing of an answer has been sent when it takes no connections, so the request can wait for it.
         if isinstance(error, BackendAway) and self._gateway.state.engine_away(self):
-            self._wait()
+            # Without comments: clients ask again by themselves, but only as long as no answer has begun.
+            self._held_since = time.monotonic()
         else:
             self.refuse(error)
 
@@ -198,8 +201,10 @@ class Relay:
         self.is_stream = self.exchange.is_stream = checked.stream
         if state.admit(self):
             self._dispatch()
-        else:
-            self._wait()
+            return
+        self._held_since = time.monotonic()
+        if self.is_stream:
+            self._keep_client_waiting_later()
 
     def _go_on(self) -> None:
         checked, policy = self._checked, self._gateway.state.policy
@@ -207,11 +212,6 @@ class Relay:
         if checked is not None and checked.policy != policy:
             self._checked = check_body(self.exchange.raw_path, checked.raw, policy)
         self._dispatch()
-
-    def _wait(self) -> None:
-        self._held_since = time.monotonic()
-        if self.is_stream:
-            self._keep_client_waiting_later()
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"The request body is larger than {self._gateway.settings.max_body_bytes} bytes.")
@@ -299,10 +299,14 @@ class Relay:
     # From here to the client.
 
     def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        if is_not_served(status, body):
+            self.refuse(RouteNotServed())
+            return
         if self._answer.started:
             # Comments went out while it was held, and a status cannot follow them.
+            path = self.exchange.raw_path
             self.exchange.error_code = f"engine_{status}"
-            self._answer.send_event(error_event(self.exchange.raw_path, body))
+            self._answer.send_event(error_event(path, as_event_data(path, body)))
             self._answer.end()
         else:
             self._answer.send_whole(status, headers, body, keep_alive=self.keep_alive)

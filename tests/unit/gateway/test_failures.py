@@ -163,3 +163,19 @@ async def test_the_connection_survives_a_refused_request(gateway: GatewayProcess
         assert (await connection.answer())[0] == 400
         await connection.post(PATH, b"{}")
         assert (await connection.answer())[0] == 200
+
+
+async def test_a_route_that_the_model_does_not_serve_is_named_as_such(
+    client: httpx.AsyncClient, backend: Backend
+) -> None:
+    async def unknown(call: Call) -> None:
+        body = b'{"detail":"Not Found"}'
+        await call.raw(b"HTTP/1.1 404 Not Found\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+
+    backend.handler = unknown
+    await _expect(await client.post("/v1/embeddings", json={"input": "a"}), 404, "not_served", "not_found_error")
+
+
+async def test_anthropics_clients_find_the_request_id_where_they_look(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/messages", json={}, headers={"x-request-id": "job-1"})
+    assert (response.headers["request-id"], response.headers["x-request-id"]) == ("job-1", "job-1")

@@ -212,6 +212,39 @@ async def test_a_stream_that_waits_is_kept_alive_by_comments_and_then_goes_on(
     assert b'data: {"n":1}\n\n' in rest
 
 
+@pytest.mark.parametrize(
+    ("path", "said", "shown"),
+    [
+        (PATH, b'{"error":{"message":"too long","code":400}}', b'data: {"error":{"message":"too long","code":400}}'),
+        (
+            "/v1/responses",
+            b'{"error":{"message":"too long"}}',
+            b'event: error\ndata: {"type":"error","error":{"message":"too long"}}',
+        ),
+        (PATH, b'{"detail":[{"msg":"internal"}]}', b'"code":"backend_broken"'),
+        (PATH, b"Internal Server Error", b'"code":"backend_broken"'),
+    ],
+)
+async def test_what_the_engine_refuses_after_comments_is_an_error_event_that_clients_understand(
+    start: StartHere, backend: Backend, control: Control, path: str, said: bytes, shown: bytes
+) -> None:
+    async def refuse(call: Call) -> None:
+        head = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(said)
+        await call.raw(head + said)
+
+    backend.handler = refuse
+    gateway = start(PMP_GATEWAY_KEEP_ALIVE_SECONDS="1")
+    await hold(control)
+    async with wire(gateway.port) as connection:
+        await connection.post(path, STREAM)
+        await connection.head()
+        await connection.until(b"\n\n")
+        await control.tell("open", hold_id="mine")
+        rest = await connection.until(b"0\r\n\r\n")
+    assert shown in rest
+    assert b"internal" not in rest.replace(b"internal_error", b"")
+
+
 async def test_a_plain_request_that_waits_is_sent_nothing_before_its_answer(
     start: StartHere, backend: Backend, control: Control
 ) -> None:
@@ -422,6 +455,18 @@ async def test_an_engine_that_stays_away_is_waited_for_only_so_long(
     assert lines[0]["held_ms"] > lines[1]["held_ms"] == 0
     assert (await ask(gateway)).status_code == 200
     await control.until(lambda status: status.door.engine_away_since is None)
+
+
+async def test_a_stream_whose_engine_is_away_gets_a_status_that_clients_ask_again_after(
+    start: StartHere, backend: Backend, control: Control
+) -> None:
+    gateway = start(PMP_GATEWAY_ENGINE_WAIT_SECONDS="3", PMP_GATEWAY_KEEP_ALIVE_SECONDS="1")
+    await backend.stop()
+    async with wire(gateway.port) as connection:
+        await connection.post(PATH, STREAM)
+        status, body = await connection.answer()
+    await backend.start(backend.port)
+    assert (status, json.loads(body)["error"]["code"]) == (503, "backend_away")
 
 
 async def test_a_request_that_waited_is_held_against_the_policy_that_is_in_force_when_it_goes(
