@@ -153,6 +153,13 @@ class WeightsDamaged(PmpctlError):
     exit_status = ExitStatus.INVALID
 
 
+class WeightsMissing(PmpctlError):
+    """A model's folder, or its repository, lacks files that the engine loads."""
+
+    code = "weights_missing"
+    exit_status = ExitStatus.INVALID
+
+
 class WeightsNotFetched(PmpctlError):
     """Git LFS pointers lie where the files should be."""
 
@@ -318,6 +325,28 @@ class StartStalled(PmpctlError):
 
     code = "start_stalled"
     exit_status = ExitStatus.TIMED_OUT
+
+
+class SwitchFailed(PmpctlError):
+    """The new model did not come up; the old one serves again. The problems of the failure itself follow."""
+
+    code = "switch_failed"
+    exit_status = ExitStatus.SWITCH_ROLLED_BACK
+
+    def __init__(self, message: str, *, cure: str, causes: Sequence[Problem]) -> None:
+        super().__init__(message, cure=cure)
+        self._causes = tuple(causes)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return (Problem(self.code, self.message, self.cure), *self._causes)
+
+
+class SwitchNotUndone(SwitchFailed):
+    """The new model did not come up, and then the old one did not either: nothing serves."""
+
+    code = "switch_not_undone"
+    exit_status = ExitStatus.SWITCH_FAILED
 
 
 class WorkspaceLocked(PmpctlError):

@@ -15,6 +15,7 @@ from pmpctl.ui.console import Ui
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "up": ("pmpctl.cli.up", "up"),
+    "switch": ("pmpctl.cli.switch", "switch"),
     "down": ("pmpctl.cli.up", "down"),
     "status": ("pmpctl.cli.status", "status"),
     "vram-check": ("pmpctl.cli.vram", "vram_check"),
@@ -24,6 +25,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "render": ("pmpctl.cli.render", "app"),
 }
 """Name on the command line -> module and the command function or Typer group in it; the help keeps this order."""
+
+ALIASES: Mapping[str, str] = {"swap": "switch"}
 
 COMMAND_PATH = "pmpctl.command"
 """Where the context's `meta` keeps the name of the command that was asked for, such as `profiles list`."""
@@ -64,6 +67,9 @@ class RootGroup(CommandGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, globals_first(args, self.params))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        return super().resolve_command(ctx, [ALIASES.get(args[0], args[0]), *args[1:]])
 
 
 app = typer.Typer(

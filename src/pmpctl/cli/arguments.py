@@ -42,6 +42,8 @@ MaybeProfile = Annotated[
     ),
 ]
 
+Wait = Annotated[bool, typer.Option("--wait", help="Let another pmpctl that works on this workspace finish first.")]
+
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 
 ProfileFile = Annotated[Path | None, typer.Argument(metavar="FILE", help="Default: the workspace's profile file.")]

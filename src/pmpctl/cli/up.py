@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pmpctl.cli.arguments import DryRun, MaybeProfile
+from pmpctl.cli.arguments import DryRun, MaybeProfile, Wait
 from pmpctl.cli.context import Globals
 
 
@@ -15,6 +15,7 @@ def up(
     dry_run: DryRun = False,
     restart: Annotated[bool, typer.Option("--restart", help="Recreate both even if nothing changed.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Start although the model does not fit the GPU.")] = False,
+    wait: Wait = False,
 ) -> None:
     """Start engine and gateway for a profile, and wait until the model answers.
 
@@ -29,7 +30,7 @@ def up(
         data = {"dry_run": True, "hash": planned.plan.hash, "plan": planned.plan, "fit": planned.fit}
         refusal = None if force else planned.fit.refusal
         raise typer.Exit(options.ui.result("up", data, partial(views.planned_view, planned=planned), refusal))
-    result = options.ui.run(up_operation.up(options.environment, profile, restart=restart, force=force))
+    result = options.ui.run(up_operation.up(options.environment, profile, restart=restart, force=force, wait=wait))
     options.ui.result("up", result, partial(views.up_view, result=result))
 
 
@@ -39,6 +40,7 @@ def down(
     drain: Annotated[
         float, typer.Option("--drain", metavar="SECONDS", min=0, max=3600, help="How long requests get to finish.")
     ] = 30,
+    wait: Wait = False,
 ) -> None:
     """Stop and remove what belongs to this workspace; weights and caches stay.
 
@@ -49,6 +51,6 @@ def down(
 
     options: Globals = ctx.obj
     environment = options.environment
-    operation = down_operation.plan_down(environment) if dry_run else down_operation.down(environment, drain)
+    operation = down_operation.plan_down(environment) if dry_run else down_operation.down(environment, drain, wait=wait)
     result = options.ui.run(operation)
     options.ui.result("down", result, partial(views.down_view, result=result, dry_run=dry_run))

@@ -53,18 +53,30 @@ class _Stages:
 
 
 def wait_for_engine(runtime: Runtime, plan: Plan, state: UnitState, models_dir: Path) -> Operation[None]:
-    """Returns when the engine answers with the plan's model.
+    """Returns when the engine answers with the plan's model; raises what its two parts raise."""
+    yield from wait_until_healthy(runtime, plan, state, models_dir)
+    yield PhaseStarted("verify", "Asking the engine for its model and one token")
+    began = time.monotonic()
+    verify_engine(runtime, plan, state)
+    yield PhaseFinished("verify", time.monotonic() - began, f"serves {plan.model}")
 
-    Raises EngineStartFailed with the first error lines when it ends before, StartStalled when neither its output nor
-    the downloaded bytes move for the plan's `start_timeout`, WrongModelServed when another model answers.
+
+def wait_until_healthy(runtime: Runtime, plan: Plan, state: UnitState, models_dir: Path) -> Operation[None]:
+    """Raises EngineStartFailed with the first error lines when the engine ends before.
+
+    Raises StartStalled when neither its output nor the downloaded bytes move for the plan's `start_timeout`.
     """
     with EngineApi(plan.engine_url) as engine:
         if not engine.is_healthy():
             yield from _watch_start(runtime, plan, state, models_dir, engine)
-        yield PhaseStarted("verify", "Asking the engine for its model and one token")
-        began = time.monotonic()
+
+
+def verify_engine(runtime: Runtime, plan: Plan, state: UnitState) -> None:
+    """Raises WrongModelServed when another model answers or none generates, EngineStartFailed if it ended."""
+    with EngineApi(plan.engine_url) as engine:
         _verify(engine, plan)
-        yield PhaseFinished("verify", time.monotonic() - began, f"serves {plan.model}")
+    # Whoever answered may have been another server on that port.
+    _require_alive(runtime, plan, state)
 
 
 def _watch_start(

@@ -40,15 +40,23 @@ class Ui:
         self.err = Writer(sys.stderr if stderr is None else stderr, self.redactor, color)
 
     def run(self, operation: "Operation[T]") -> T:
-        """Drive an operation to its result; however this ends, the operation's `finally` blocks have run."""
+        """Drive an operation to its result; however this ends, the operation's `finally` blocks have run.
+
+        An interruption always reaches the operation itself, which may have something to undo and to tell of it.
+        """
         with contextlib.closing(operation), self._reporter() as reporter:
+            interrupt: KeyboardInterrupt | None = None
             while True:
                 try:
-                    event = next(operation)
+                    event = next(operation) if interrupt is None else operation.throw(interrupt)
                 except StopIteration as stop:
                     result: T = stop.value
                     return result
-                reporter.show(event)
+                try:
+                    interrupt = None
+                    reporter.show(event)
+                except KeyboardInterrupt as error:
+                    interrupt = error
 
     def result(
         self,
