@@ -10,6 +10,8 @@ from pmp_gateway.control_schema import Phase as GatewayPhase
 from pmpctl.operations.engine_api import EngineApi
 from pmpctl.operations.environment import Environment, choose_runtime
 from pmpctl.operations.gateway_control import gateway_status
+from pmpctl.operations.locking import Holder
+from pmpctl.operations.switch_report import SwitchReport, find_work
 from pmpctl.operations.unit_errors import first_errors_of
 from pmpctl.planning.plan import Role
 from pmpctl.profiles.model import ProfileFile
@@ -78,6 +80,10 @@ class StatusResult:
     runtime: RuntimeInfo
     runtime_why: str
     units: tuple[UnitReport, ...]
+    holder: Holder | None
+    """The command that is at work in this workspace."""
+    switch: SwitchReport | None
+    """Under way, or interrupted."""
 
 
 def status(environment: Environment) -> StatusResult:
@@ -90,6 +96,7 @@ def status(environment: Environment) -> StatusResult:
     control = gateway_status(environment.workspace) if gateway is not None and gateway.alive else None
     version, max_model_len, answers = _ask_engine(file, engine)
     phase = _phase(engine, gateway, control, answers)
+    work = find_work(environment.workspace, runtime.kind, engine, answers=answers, gateway=control)
     info = runtime.info()
     versions = {"pmpctl": pmpctl.__version__, runtime.kind: info.version}
     if version is not None:
@@ -113,6 +120,8 @@ def status(environment: Environment) -> StatusResult:
         runtime=info,
         runtime_why=chosen.why,
         units=tuple(_report(runtime, state) for state in states.values()),
+        holder=work.holder,
+        switch=work.switch,
     )
 
 

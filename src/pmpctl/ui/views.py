@@ -88,6 +88,10 @@ def status_view(writer: Writer, result: StatusResult) -> None:
         rows.append(("requests", f"{result.in_flight} in flight, {result.held} held"))
         rows.append(("gateway", _gateway(result)))
         rows.append(("tokens", "required" if result.auth else "none"))
+    if result.switch is not None:
+        rows.insert(0, ("switch", f"{result.switch.explanation}{'; ' * bool(result.switch.cure)}{result.switch.cure}"))
+    elif result.holder is not None:
+        rows.insert(0, ("at work", str(result.holder)))
     rows.append(("ports", f"API {result.listen}, engine 127.0.0.1:{result.engine_port}"))
     for name, value in rows:
         writer.line(f"  {name:<9} {value}")
