@@ -1,6 +1,7 @@
 """The requests of one connection in their order: who is answered now, who waits, and what there is to wait for."""
 
 import asyncio
+import socket
 import time
 from typing import Any, cast
 
@@ -14,6 +15,8 @@ from pmp_gateway.relay import Relay
 
 # How many requests may wait on one connection for the answers before theirs.
 _MAX_WAITING = 32
+# TCP's state while neither side has closed it.
+_ESTABLISHED = 1
 
 
 class Pipelined(HttpToolsProtocol):
@@ -90,6 +93,12 @@ class Pipelined(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.patience.lingers_since = time.monotonic()
             self.transport.write_eof()
+
+    @property
+    def client_is_gone(self) -> bool:
+        """What cannot be heard while reading is paused, for the requests that wait."""
+        connection: socket.socket = self.transport.get_extra_info("socket")
+        return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _ESTABLISHED
 
     @property
     def is_busy(self) -> bool:

@@ -107,6 +107,9 @@ class PublicProtocol(Pipelined):
 
     def check_deadlines(self, now: float) -> None:
         """Called every second or so; `now` is of the monotonic clock."""
+        if self.flow.read_paused and not self.transport.is_closing() and self.client_is_gone:
+            self.transport.abort()
+            return
         overdue = self.patience.overdue(
             now, self._gateway.settings, answering=self._answering, reading=not self.flow.read_paused
         )
