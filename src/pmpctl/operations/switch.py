@@ -59,11 +59,11 @@ def switch(
 def plan_switch(environment: Environment, name: str, options: SwitchOptions) -> Operation[PlannedSwitch]:
     """What `switch` would do, and what its checks say; nothing is touched."""
     scene = yield from look(environment, name, restart=options.restart)
-    plan, runtime, engine = scene.plan, scene.runtime, scene.engine
+    plan, engine = scene.plan, scene.engine
     previous = engine.profile if engine is not None else None
     if scene.is_served and not options.restart:
         return PlannedSwitch(plan, previous, "kept", (), None)
-    checks = yield from plan_preflight(environment, scene.file, runtime, plan, runtime.units())
+    checks = yield from plan_preflight(environment, scene.file, scene.runtime, plan)
     if scene.instead_up or engine is None:
         return PlannedSwitch(plan, previous, "started", (f"{scene.instead_up}: as `pmpctl up`",), checks)
     source = yield from running_plan(scene, engine)
@@ -82,9 +82,7 @@ def _replace(scene: Scene, options: SwitchOptions, began: float) -> Operation[Sw
     if source is None and engines:
         source = yield from running_plan(scene, engines[0])
     yield from warnings(scene, source, rollback=options.rollback)
-    checks = yield from preflight(
-        environment, file, runtime, plan, runtime.units(), (plan.engine,), force=options.force
-    )
+    checks = yield from preflight(environment, file, runtime, plan, (plan.engine,), force=options.force)
     yield from warm_page_cache(environment, file, runtime, plan)
     target = RecordedPlan(plan=plan, fit=fit_figures(checks.fit))
     command = f"switch {plan.profile}"
