@@ -123,10 +123,7 @@ def _state(settings: Settings, models: Models) -> GatewayState:
         settings.hold_timeout_seconds,
         settings.engine_wait_seconds,
     )
-    state = GatewayState(LoopEffects(ask_engine, file), limits, file.load() if file else None)
-    if settings.policy is not None:
-        state.policy = settings.policy
-    return state
+    return GatewayState(LoopEffects(ask_engine, file), limits, file.load() if file else None, settings.policy)
 
 
 @contextlib.contextmanager
