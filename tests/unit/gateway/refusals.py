@@ -9,14 +9,16 @@ from tests.unit.gateway.wire import Wire, wire
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
-async def refusal(connection: Wire) -> tuple[int, str]:
+async def refusal(connection: Wire, path: str = "") -> tuple[int, str]:
     """The status and the code of the refusal that comes next."""
     status, headers = await connection.head()
     fields = dict(headers)
     assert len(fields) == len(headers)
     assert fields["content-type"] == "application/json"
     assert _REQUEST_ID.fullmatch(fields["x-request-id"])
-    error = json.loads(await connection.exactly(int(fields["content-length"])))["error"]
+    body = json.loads(await connection.exactly(int(fields["content-length"])))
+    assert body.keys() == ({"type", "error"} if path.startswith("/v1/messages") else {"error"})
+    error = body["error"]
     assert set(error) == {"message", "type", "param", "code"}
     assert error["message"]
     assert error["type"]
