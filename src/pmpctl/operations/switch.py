@@ -9,7 +9,7 @@ from pmpctl.operations.gateway_hold import GatewayHold
 from pmpctl.operations.journal import journaled
 from pmpctl.operations.learning import learn
 from pmpctl.operations.locking import take_lock
-from pmpctl.operations.mending import mend, settle
+from pmpctl.operations.mending import mend, no_request_waits_in_vain, settle
 from pmpctl.operations.page_cache import warm_page_cache
 from pmpctl.operations.preflight import plan_preflight, preflight
 from pmpctl.operations.rollback import silently, undo
@@ -76,14 +76,15 @@ def _replace(scene: Scene, options: SwitchOptions, began: float) -> Operation[Sw
     environment, file, runtime, plan = scene.environment, scene.file, scene.runtime, scene.plan
     workspace = environment.workspace
 
-    mended = yield from mend(environment, file, scene.chosen, "switch", plan)
-    engines = [state for state in runtime.units() if state.role == "engine"]
-    source = mended.decision.rollback_to
-    if source is None and engines:
-        source = yield from running_plan(scene, engines[0])
-    yield from warnings(scene, source, rollback=options.rollback)
-    checks = yield from preflight(environment, file, runtime, plan, (plan.engine,), force=options.force)
-    yield from warm_page_cache(environment, file, runtime, plan)
+    with no_request_waits_in_vain(workspace, runtime):
+        mended = yield from mend(environment, file, scene.chosen, "switch", plan)
+        engines = [state for state in runtime.units() if state.role == "engine"]
+        source = mended.decision.rollback_to
+        if source is None and engines:
+            source = yield from running_plan(scene, engines[0])
+        yield from warnings(scene, source, rollback=options.rollback)
+        checks = yield from preflight(environment, file, runtime, plan, (plan.engine,), force=options.force)
+        yield from warm_page_cache(environment, file, runtime, plan)
     target = RecordedPlan(plan=plan, fit=fit_figures(checks.fit))
     command = f"switch {plan.profile}"
     with (

@@ -13,7 +13,6 @@ from pmpctl.planning.plan import RuntimeKind
 from pmpctl.runtime.base import UnitState
 from pmpctl.workspace import Workspace
 
-
 State = Literal["in-progress", "interrupted", "failed", "unknown"]
 
 
