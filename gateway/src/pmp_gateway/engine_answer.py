@@ -4,6 +4,7 @@ A quote inside a JSON string is escaped, so none of these marks can be part of a
 """
 
 import re
+from itertools import takewhile
 
 _MESSAGES = b"/v1/messages"
 # An engine that is stopped ends what it was doing with this instead of failing. (Its "stop_reason" may well be "abort":
@@ -13,6 +14,7 @@ _ABORTED = re.compile(rb'"finish_reason":\s?"abort"')
 _MESSAGE = re.compile(rb'"type":\s?"message"')
 _REASON = re.compile(rb'"stop_reason":\s?"')
 _END_WITHOUT_REASON = re.compile(rb'"message_delta",\s?"delta":\s?\{"stop_reason":\s?null')
+_EVENT = re.compile(rb".*?(?:\n\n|\r\n\r\n)", re.DOTALL)
 _USAGE = b'"usage":'
 _PROMPT_TOKENS = re.compile(rb'"(?:prompt_tokens|input_tokens)":\s?(\d{1,12})')
 _COMPLETION_TOKENS = re.compile(rb'"(?:completion_tokens|output_tokens)":\s?(\d{1,12})')
@@ -28,6 +30,11 @@ def is_cut_off(body: bytes, raw_path: bytes) -> bool:
 def has_cut_off_event(events: bytes, raw_path: bytes) -> bool:
     """The same for events of a stream."""
     return _END_WITHOUT_REASON.search(events) is not None if raw_path == _MESSAGES else _says_abort(events)
+
+
+def good_events(events: bytes, raw_path: bytes) -> bytes:
+    """Those before the one that was cut off."""
+    return b"".join(takewhile(lambda event: not has_cut_off_event(event, raw_path), _EVENT.findall(events)))
 
 
 def tokens_in(data: bytes) -> tuple[int | None, int | None]:

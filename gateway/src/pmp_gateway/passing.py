@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from pmp_gateway.client_answer import ClientAnswer
-from pmp_gateway.engine_answer import has_cut_off_event, is_cut_off, tokens_in
+from pmp_gateway.engine_answer import good_events, has_cut_off_event, is_cut_off, tokens_in
 from pmp_gateway.exchange import Exchange
 from pmp_gateway.failures import BackendBroken, BackendFailure, BackendStopping, Headers
 from pmp_gateway.headers import is_event_stream, is_json, length_of, returned
@@ -143,6 +143,8 @@ class Passing:
             if not data:
                 return
         if has_cut_off_event(data, self._exchange.raw_path):
+            if good := good_events(data, self._exchange.raw_path):
+                self._answer.send(good)
             self._asker.engine_failed(BackendStopping())
             return
         self._note_tokens(data)
