@@ -34,7 +34,8 @@ def has_cut_off_event(events: bytes, raw_path: bytes) -> bool:
 
 def good_events(events: bytes, raw_path: bytes) -> bytes:
     """Those before the one that was cut off."""
-    return b"".join(takewhile(lambda event: not has_cut_off_event(event, raw_path), _EVENT.findall(events)))
+    each: list[bytes] = _EVENT.findall(events)
+    return b"".join(takewhile(lambda event: not has_cut_off_event(event, raw_path), each))
 
 
 def tokens_in(data: bytes) -> tuple[int | None, int | None]:

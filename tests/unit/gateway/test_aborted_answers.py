@@ -161,15 +161,16 @@ async def test_a_stream_that_was_cut_off_ends_with_an_error(
         assert (await connection.answer())[0] == 200
 
 
-TEXT = json.dumps('{"finish_reason":"abort"} "finish_reason": "abort" "message_delta","delta":{"stop_reason":null')
+WORDS = '{"finish_reason":"abort"} "finish_reason": "abort" "message_delta","delta":{"stop_reason":null'
+TEXT = json.dumps(WORDS).encode()
 GOOD_ANSWERS = {
     "text that holds the words": (
         CHAT,
-        b'{"choices":[{"message":{"content":%b},"finish_reason":"stop"}]}' % TEXT.encode(),
+        b'{"choices":[{"message":{"content":%b},"finish_reason":"stop"}]}' % TEXT,
     ),
     "a stop string of the client": (CHAT, b'{"choices":[{"text":"","finish_reason":"stop","stop_reason":"abort"}]}'),
     "another reason": (CHAT, b'{"choices":[{"finish_reason":"aborted"}],"abort":1}'),
-    "a message": (MESSAGES, b'{"type":"message","content":[{"text":%b}],"stop_reason":"end_turn"}' % TEXT.encode()),
+    "a message": (MESSAGES, b'{"type":"message","content":[{"text":%b}],"stop_reason":"end_turn"}' % TEXT),
     "an error": (MESSAGES, b'{"type":"error","error":{"type":"api_error","message":"x"}}'),
     "a count": ("/v1/messages/count_tokens", b'{"input_tokens":3}'),
 }
