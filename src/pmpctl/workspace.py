@@ -53,6 +53,11 @@ class Workspace:
         return self.state_dir / "plans"
 
     @property
+    def files_dir(self) -> Path:
+        """Copies of the templates and parsers that plans hand to their engines."""
+        return self.state_dir / "files"
+
+    @property
     def journal_file(self) -> Path:
         """The switch in progress, or the one that was interrupted."""
         return self.state_dir / "journal.json"

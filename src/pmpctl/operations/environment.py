@@ -3,7 +3,7 @@
 import hashlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import which
 from typing import Literal
@@ -13,6 +13,7 @@ from pmpctl.host.files import hand_over, make_folder, save
 from pmpctl.host.gpus import list_gpus
 from pmpctl.host.tokens import count_tokens, require_readable_by
 from pmpctl.hub.settings import TOKEN_VARIABLES
+from pmpctl.operations.kept_files import as_kept, keep_files
 from pmpctl.planning.build import build_plan
 from pmpctl.planning.context import is_local
 from pmpctl.planning.engine_unit import HUB_TOKEN_FILE
@@ -103,11 +104,12 @@ def default_profile(environment: Environment, file: ProfileFile) -> tuple[str, s
 def make_plan(environment: Environment, file: ProfileFile, runtime: Runtime, profile_name: str) -> Plan:
     """Reads what the plan needs of the host and builds it; changes nothing."""
     facts = gather(environment, file, file.profile(profile_name), runtime.kind, runtime.gpu_methods())
-    return build_plan(environment.workspace, file, profile_name, facts)
+    kept = as_kept(environment.workspace, facts.files)
+    return build_plan(environment.workspace, file, profile_name, replace(facts, files=kept))
 
 
 def prepare_folders(environment: Environment, file: ProfileFile, plan: Plan) -> None:
-    """Make the folders that the plan mounts, hand them to who writes there, and keep the hub token as a file."""
+    """Make the folders and files that the plan mounts, for those who use them; the hub token is one of the files."""
     workspace = environment.workspace
     owner = owner_of(workspace)
     for folder in (workspace.root / file.host.models_dir, (workspace.root / file.gateway.auth_config).parent):
@@ -118,6 +120,7 @@ def prepare_folders(environment: Environment, file: ProfileFile, plan: Plan) -> 
         gateway_user = user_in_container(*owner)
         hand_over(workspace.control_dir, uid=gateway_user[0], gid=gateway_user[1])
         require_readable_by(workspace.root / file.gateway.auth_config, *gateway_user)
+    keep_files(workspace, local_files(file, file.profile(plan.profile)), uid=owner[0], gid=owner[1])
     token = next((value for name in TOKEN_VARIABLES if (value := environment.variables.get(name))), None)
     if token is not None:
         save(workspace.secrets_dir / HUB_TOKEN_FILE, token)
@@ -154,7 +157,7 @@ def gather(
         gateway_build=build,
         hub_environment={name: value for name in HUB_SETTINGS if (value := environment.variables.get(name))},
         has_tokens=count_tokens(workspace.root / file.gateway.auth_config) > 0,
-        files=_local_files(file, profile),
+        files=local_files(file, profile),
     )
 
 
@@ -174,7 +177,7 @@ def engine_program(environment: Environment, file: ProfileFile) -> Path:
     return Path(on_path) if on_path and not installed.exists() else installed
 
 
-def _local_files(file: ProfileFile, profile: Profile) -> dict[str, LocalFile]:
+def local_files(file: ProfileFile, profile: Profile) -> dict[str, LocalFile]:
     """The files that a profile names, by the words it uses; `builtin:` ones are part of the package.
 
     Raises PlanInvalid for what is not there.

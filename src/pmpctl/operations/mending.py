@@ -13,6 +13,7 @@ from pmpctl.operations.events import Notice, Operation
 from pmpctl.operations.gateway_control import close_gateway, gateway_status, open_gateway
 from pmpctl.operations.history import note_served
 from pmpctl.operations.journal import Journal, read_journal, remove_journal, take_journal
+from pmpctl.operations.kept_files import prune_files
 from pmpctl.operations.recovery import Action, Asked, Decision, Door, EngineView, Situation, decide
 from pmpctl.operations.unit_records import prune_records, read_record
 from pmpctl.planning.plan import Plan
@@ -58,6 +59,7 @@ def settle(workspace: Workspace, served: RecordedPlan) -> None:
     remove_journal(workspace)
     note_served(workspace, served)
     prune_records(workspace, keep={served.engine_hash})
+    prune_files(workspace)
 
 
 def give_up(environment: Environment, file: ProfileFile, chosen: ChosenRuntime) -> Operation[None]:

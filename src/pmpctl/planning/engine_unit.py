@@ -1,7 +1,10 @@
 """The engine's container or process."""
 
 import hashlib
+import re
+from collections.abc import Mapping
 
+from pmpctl.errors import PlanInvalid
 from pmpctl.planning.context import ENGINE_ALIAS, Context, is_local
 from pmpctl.planning.engine_args import EnginePaths, engine_args
 from pmpctl.planning.gpu import gpu_in_docker, gpu_without_docker
@@ -20,6 +23,8 @@ HUB_CACHE = "/root/.cache/huggingface"
 COMPILE_CACHE = "/var/cache/pmpctl"
 SECRETS = "/run/secrets/pmpctl"
 HUB_TOKEN_FILE = "hf_token"  # noqa: S105 (a file's name)
+
+_CREDENTIALS = re.compile(r"://[^/?#]*@")
 
 
 def engine_unit(context: Context, names: tuple[str, ...]) -> Unit:
@@ -41,7 +46,7 @@ def engine_unit(context: Context, names: tuple[str, ...]) -> Unit:
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
         "VLLM_MAX_N_SEQUENCES": str(max(MAX_N_SEQUENCES, profile.requests.max_n)),
         **_cache_environment(context),
-        **facts.hub_environment,
+        **_hub_environment(context),
     }
     if is_local(profile.model):
         env |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
@@ -140,6 +145,18 @@ def _cache_environment(context: Context) -> dict[str, str]:
         "TRITON_CACHE_DIR": f"{root}/triton",
         "TORCHINDUCTOR_CACHE_DIR": f"{root}/inductor",
     }
+
+
+def _hub_environment(context: Context) -> Mapping[str, str]:
+    """Raises PlanInvalid for a secret in an address: whoever may look at the engine could read it."""
+    for name, value in context.facts.hub_environment.items():
+        if _CREDENTIALS.search(value):
+            raise PlanInvalid(
+                f"the address in {name} holds a user name or a password, which would stand readable in the engine's "
+                "environment",
+                cure=f"Leave it out of {name}, and set HF_TOKEN: that reaches the engine as a file.",
+            )
+    return context.facts.hub_environment
 
 
 def _memlock(host: HostSettings) -> int | None:

@@ -65,6 +65,19 @@ def test_a_changed_profile_replaces_the_engine_and_keeps_the_gateway(stack: Stac
     assert stack.status()["profile"] == "chat"
 
 
+def test_an_edited_chat_template_replaces_the_engine_and_a_touched_one_does_not(stack: Stack) -> None:
+    stack.write(more='chat_template = "./my.jinja"')
+    template = stack.workspace.root / "my.jinja"
+    template.write_text("{{ messages }}")
+    stack.run("up", "chat")
+    template.touch()
+    assert stack.json("up", "chat")["data"]["changes"]["engine"] == "kept"
+
+    template.write_text("{{ messages[0] }}")
+
+    assert stack.json("up", "chat")["data"]["changes"]["engine"] == "replaced"
+
+
 def test_status_tells_what_runs_and_down_leaves_nothing(stack: Stack) -> None:
     stack.run("up", "coding")
     data = stack.status()

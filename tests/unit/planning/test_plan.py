@@ -131,6 +131,17 @@ def test_the_hub_token_reaches_the_engine_as_a_file() -> None:
     assert "HF_TOKEN" not in made.engine.env
 
 
+@pytest.mark.parametrize("address", ["https://me:s3cret@hub.example", "https://s3cret@hub.example/hf"])
+def test_a_password_in_the_hubs_address_is_refused_and_not_repeated(address: str) -> None:
+    with pytest.raises(PlanInvalid) as caught:
+        plan(hub_environment={"HF_ENDPOINT": address})
+    assert "HF_ENDPOINT" in caught.value.message
+    assert "HF_TOKEN" in caught.value.cure
+    assert "s3cret" not in caught.value.message + caught.value.cure
+
+    assert plan(hub_environment={"HF_ENDPOINT": "https://hub.example/a@b"}).engine.env["HF_ENDPOINT"].endswith("a@b")
+
+
 def test_the_cache_is_the_one_that_people_have() -> None:
     mounts = {mount.target: mount.source for mount in plan().engine.mounts}
     assert mounts["/root/.cache/huggingface"] == "/srv/llm/models"
