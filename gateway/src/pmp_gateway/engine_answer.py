@@ -4,7 +4,6 @@ A quote inside a JSON string is escaped, so none of these marks can be part of a
 """
 
 import re
-from itertools import takewhile
 
 _MESSAGES = b"/v1/messages"
 # An engine that is stopped ends what it was doing with this instead of failing. (Its "stop_reason" may well be "abort":
@@ -34,8 +33,12 @@ def has_cut_off_event(events: bytes, raw_path: bytes) -> bool:
 
 def good_events(events: bytes, raw_path: bytes) -> bytes:
     """Those before the one that was cut off."""
-    each: list[bytes] = _EVENT.findall(events)
-    return b"".join(takewhile(lambda event: not has_cut_off_event(event, raw_path), each))
+    good = b""
+    for event in _EVENT.findall(events):
+        if has_cut_off_event(event, raw_path):
+            break
+        good += event
+    return good
 
 
 def tokens_in(data: bytes) -> tuple[int | None, int | None]:

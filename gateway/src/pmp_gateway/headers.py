@@ -56,6 +56,11 @@ def length_of(headers: Headers) -> int | None:
     return None
 
 
+def is_chunked(headers: Headers) -> bool:
+    """The parser has seen that there is no other transfer coding."""
+    return any(name == b"transfer-encoding" for name, _ in headers)
+
+
 def is_event_stream(headers: Headers) -> bool:
     return _has_type(headers, b"text/event-stream")
 

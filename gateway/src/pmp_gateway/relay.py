@@ -29,7 +29,7 @@ from pmp_gateway.failures import (
     error_event,
 )
 from pmp_gateway.gateway import Gateway
-from pmp_gateway.headers import forwarded, length_of
+from pmp_gateway.headers import forwarded, is_chunked, length_of
 from pmp_gateway.outcome import CLIENT_LEFT
 from pmp_gateway.passing import EVENT_STREAM, UNBUFFERED, Passing
 
@@ -329,8 +329,10 @@ class Relay:
 
     def _rest_of_body_may_come(self) -> bool:
         # Who was to be told to continue may leave the body out now: nobody knows what comes next on the connection.
-        length = length_of(self.exchange.headers)
-        return not self._expects_continue and length is not None and length <= self._gateway.settings.max_body_bytes
+        headers = self.exchange.headers
+        if self._expects_continue or is_chunked(headers):
+            return False
+        return (length_of(headers) or 0) <= self._gateway.settings.max_body_bytes
 
     def _close(self) -> None:
         self.response_complete = True
