@@ -68,6 +68,10 @@ class HubClient:
         self._closed.set()
         self._http.close()
 
+    def asked(self, model: str, revision: str) -> Asked:
+        """For the words of an error about that model."""
+        return Asked(self.host, self._site, model, revision, self._settings.token)
+
     def model(self, model: str, revision: str) -> "HubModel":
         """A model at the commit that the revision is now."""
         path = f"/api/models/{quote(model)}/revision/{quote(revision, safe='')}"
@@ -88,7 +92,7 @@ class HubClient:
 
     def _head(self, path: str, limit_bytes: int, model: str, revision: str) -> Head:
         """The first bytes of what is there, asked for again where that may help."""
-        asked = Asked(self.host, self._site, model, revision, self._settings.token)
+        asked = self.asked(model, revision)
         pauses = iter(PAUSES_SECONDS)
         while True:
             answer = self._try(path, limit_bytes, asked)

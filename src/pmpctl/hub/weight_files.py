@@ -1,7 +1,8 @@
 """Which of a model's files hold the weights that vLLM loads, and which of those are not there."""
 
+import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,33 @@ class WeightFiles:
     total_bytes: int | None
     """All weights together, as the index says; None where it does not."""
     indexed_tensors: frozenset[str]
+
+
+SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
+"""Patterns of what vLLM reads of a model beside its weights; `*.py` too, where the model's code may run."""
+
+
+def weights_to_load(names: Collection[str], load_format: str) -> frozenset[str]:
+    """Which of a repository's files vLLM takes for the weights (DefaultModelLoader._prepare_weights).
+
+    Formats of other loaders are taken for the usual ones.
+    """
+    patterns = _LOADED.get(load_format, _LOADED["auto"])
+    found = next((matching for pattern in patterns if (matching := fnmatch.filter(names, pattern))), [])
+    if "model.safetensors.index.json" in names and patterns[0] != "consolidated*.safetensors":
+        found = [name for name in found if not name.startswith("consolidated")]
+    return frozenset(found)
+
+
+_LOADED = {
+    "auto": ("consolidated*.safetensors", "*.safetensors", "*.bin", "*.pt"),
+    "hf": ("*.safetensors", "*.bin", "*.pt"),
+    "safetensors": ("*.safetensors",),
+    "fastsafetensors": ("*.safetensors",),
+    "mistral": ("consolidated*.safetensors",),
+    "npcache": ("*.bin",),
+    "pt": ("*.pt",),
+}
 
 
 def find_weight_files(files: Files, families: Iterable[Family] = SAFETENSORS) -> WeightFiles | None:

@@ -15,8 +15,9 @@ from pmpctl.operations.environment import (
     prepare_folders,
     prepare_state_folder,
 )
-from pmpctl.operations.events import Notice, Operation, PhaseFinished, PhaseProgress, PhaseStarted
+from pmpctl.operations.events import Notice, Operation, PhaseFinished, PhaseStarted
 from pmpctl.operations.fit_check import FitOutcome, find_fit, require_fit
+from pmpctl.operations.images import prepare_image
 from pmpctl.operations.learning import learn
 from pmpctl.operations.locking import take_lock
 from pmpctl.operations.mending import engine_of, mend, no_request_waits_in_vain, profile_to_go_on_with, settle
@@ -86,7 +87,7 @@ def up(
         to_start = [unit for unit in plan.units if changes[unit.role] != "kept"]
         yield from _check(runtime, to_start)
         for unit in to_start:
-            yield from _prepare(runtime, unit)
+            yield from prepare_image(runtime, unit)
         if changes["engine"] != "kept":
             # Another workspace may have been faster while images were pulled.
             yield from refuse_taken_card(environment, file, runtime, plan, force=force)
@@ -150,19 +151,6 @@ def _check(runtime: Runtime, units: Sequence[Unit]) -> Operation[None]:
     for unit in units:
         runtime.check(unit)
     yield PhaseFinished("check", time.monotonic() - began)
-
-
-def _prepare(runtime: Runtime, unit: Unit) -> Operation[None]:
-    phase = f"{unit.role}-image"
-    began = time.monotonic()
-    started = False
-    for progress in runtime.prepare(unit):
-        if not started:
-            yield PhaseStarted(phase, f"Preparing the {unit.role}'s image")
-            started = True
-        yield PhaseProgress(phase, progress.message, progress.done, progress.total, progress.unit)
-    if started:
-        yield PhaseFinished(phase, time.monotonic() - began)
 
 
 def _start(runtime: Runtime, unit: Unit, state: UnitState | None, change: Change) -> Operation[UnitState]:

@@ -16,7 +16,7 @@ import psutil
 from pmpctl.errors import NameConflict, NothingRuns, RuntimeFailed, WorkspaceNotWritable
 from pmpctl.files import write_atomically
 from pmpctl.planning.plan import GpuMethod, Role, RuntimeKind, Unit
-from pmpctl.runtime.base import LogLine, LogQuery, Progress, RunningEngine, RuntimeInfo, UnitState, Usage
+from pmpctl.runtime.base import LogLine, LogQuery, Progress, RunningEngine, RuntimeInfo, TrialRun, UnitState, Usage
 from pmpctl.runtime.neighbours import engines_in_processes
 from pmpctl.runtime.process_check import check_port, check_program, check_writable
 from pmpctl.runtime.process_launch import launch
@@ -24,6 +24,7 @@ from pmpctl.runtime.process_logs import LogFiles, read_log
 from pmpctl.runtime.process_record import ROLES, BackOff, UnitRecord, record_path, stop_request_path
 from pmpctl.runtime.process_state import lost_state, recorded_state, supervisor_of
 from pmpctl.runtime.process_tree import ProcessId, end_all, environment, is_alive, marked, members, send, wait_until
+from pmpctl.runtime.process_trial import run_trial, software_of
 from pmpctl.workspace import Workspace
 
 SUPERVISOR_SECONDS = 15.0
@@ -70,6 +71,12 @@ class ProcessRuntime:
 
     def prepare(self, unit: Unit) -> Iterator[Progress]:  # noqa: ARG002 (a process runs from what is installed)
         return iter(())
+
+    def software(self, unit: Unit) -> str | None:
+        return software_of(Path(unit.argv[0]))
+
+    def try_python(self, unit: Unit, source: str, argv: Sequence[str], timeout_seconds: float) -> TrialRun | None:
+        return run_trial(unit, source, argv, timeout_seconds)
 
     def start(self, unit: Unit) -> UnitState:
         self._check_writable()

@@ -11,11 +11,13 @@ from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from time import monotonic
+from typing import Any
 from urllib.parse import unquote
 
 from tests.unit.hub.checkpoints import COMMIT
 
 REVISION = re.compile(r"/api/models/(?P<model>[^/]+/[^/]+)/revision/(?P<revision>[^/]+)")
+TREE = re.compile(r"/api/models/(?P<model>[^/]+/[^/]+)/tree/(?P<commit>[^/?]+)(?:\?.*)?")
 RESOLVE = re.compile(r"/(?P<model>[^/]+/[^/]+)/resolve/(?P<commit>[^/]+)/(?P<name>.+)")
 
 
@@ -96,6 +98,8 @@ class StubHub:
             self._refuse(handler, 401, "", "Invalid credentials in Authorization header")
         elif match := REVISION.fullmatch(path):
             self._answer_revision(handler, match["model"], unquote(match["revision"]))
+        elif match := TREE.fullmatch(path):
+            self._answer_tree(handler, self.repositories[match["model"]])
         elif match := RESOLVE.fullmatch(path):
             self._answer_file(handler, match, token)
         else:
@@ -113,6 +117,16 @@ class StubHub:
         else:
             siblings = [{"rfilename": name} for name in repository.files]
             self._send(handler, 200, json.dumps({"id": model, "sha": repository.commit, "siblings": siblings}).encode())
+
+    def _answer_tree(self, handler: BaseHTTPRequestHandler, repository: Repository) -> None:
+        entries = []
+        for name, content in repository.files.items():
+            digest = sha256(content).hexdigest()
+            entry: dict[str, Any] = {"type": "file", "path": name, "size": len(content), "oid": digest}
+            if name.endswith(".safetensors"):
+                entry["lfs"] = {"oid": digest, "size": len(content), "pointerSize": 134}
+            entries.append(entry)
+        self._send(handler, 200, json.dumps(entries).encode())
 
     def _answer_file(self, handler: BaseHTTPRequestHandler, match: re.Match[str], token: str | None) -> None:
         repository = self.repositories.get(match["model"])
@@ -155,11 +169,11 @@ class StubHub:
         return True
 
     def _send_part(self, handler: BaseHTTPRequestHandler, content: bytes, headers: dict[str, str]) -> None:
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", handler.headers.get("Range", ""))
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", handler.headers.get("Range", ""))
         if not wanted or not self.knows_ranges:
             self._send(handler, 200, content, headers)
             return
-        begin, end = int(wanted[1]), min(int(wanted[2]) + 1, len(content))
+        begin, end = int(wanted[1]), min(int(wanted[2] or len(content)) + 1, len(content))
         if begin >= len(content):
             self._send(handler, 416, b"", {"Content-Range": f"bytes */{len(content)}"})
             return
