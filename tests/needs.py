@@ -66,6 +66,14 @@ def curl() -> str:
 
 
 @functools.cache
+def openssl() -> str:
+    program = shutil.which("openssl")
+    if not program:
+        raise Missing("no openssl: Debian has a package of that name")
+    return program
+
+
+@functools.cache
 def docker_host() -> str:
     host = os.environ.get("PMPCTL_TEST_DOCKER_HOST") or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     _engine_answers(host, "tests/world/docker-engine.sh starts one, PMPCTL_TEST_DOCKER_HOST names it")

@@ -177,7 +177,8 @@ class Connection(asyncio.Protocol):
         self._served_before = True
         listener.answer_ended()
         self._listener = None
-        if self._keep and self.usable and not self._paused:
+        # An answer may come before all of the request has gone out.
+        if self._keep and self.usable and not self._paused and not self._transport.get_write_buffer_size():
             self._pool.release(self)
         else:
             self._transport.close()
