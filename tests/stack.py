@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import httpx
@@ -77,14 +78,14 @@ class Stack:
 
     def run(self, *argv: str, timeout_seconds: float = 120, **environment: str) -> "subprocess.CompletedProcess[str]":
         argv = ("--workspace", str(self.workspace.root), *argv)
-        return pmpctl(*argv, cwd=None, timeout_seconds=timeout_seconds, **self._variables(environment))
+        return pmpctl(*argv, cwd=None, timeout_seconds=timeout_seconds, **self.variables(environment))
 
     @contextmanager
     def running(self, *argv: str) -> "Iterator[subprocess.Popen[str]]":
         """The command in a process group of its own, as a shell starts it; killed at the end if it still runs."""
         process = subprocess.Popen(
             [PMPCTL, "--workspace", self.workspace.root, *argv],
-            env=os.environ | self._variables({}),
+            env=os.environ | self.variables(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -108,14 +109,19 @@ class Stack:
         return cast("dict[str, Any]", self.json("status")["data"])
 
     def ask(self, content: str = "Hello", model: str = "llm", headers: Mapping[str, str] | None = None) -> Any:
-        response = httpx.post(
+        return self.post(content, model, headers).raise_for_status().json()
+
+    def post(
+        self, content: str = "Hello", model: str = "llm", headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        return httpx.post(
             f"http://127.0.0.1:{self.api_port}/v1/chat/completions",
             json={"model": model, "messages": [{"role": "user", "content": content}]},
             headers=dict(headers or {}),
             timeout=60,
         )
-        return response.raise_for_status().json()
 
-    def _variables(self, environment: Mapping[str, str]) -> dict[str, str]:
+    def variables(self, environment: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+        """What its commands have in their environment beside everybody's."""
         own = {"PMPCTL_ENGINE_PROGRAM": str(self.workspace.root / "vllm")} if self.runtime == "process" else {}
         return own | self.environment | dict(environment)

@@ -1,46 +1,49 @@
-"""What `up`, `down` and `status` make of a switch that was killed: real processes, in the states that a kill leaves."""
+"""What the next command makes of a switch that was killed, in the states that a kill leaves."""
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from pmp_gateway.control_schema import Reason
-from pmpctl.operations.environment import Environment, make_plan
+from pmpctl.operations.environment import Environment, choose_runtime, make_plan
 from pmpctl.operations.gateway_control import gateway_status, hold
 from pmpctl.operations.history import previous_profile
 from pmpctl.operations.journal import Step, journaled
 from pmpctl.planning.recorded import RecordedPlan
-from pmpctl.runtime.process import ProcessRuntime
+from pmpctl.runtime.base import Runtime
 from pmpctl.runtime.process_tree import members
-from pmpctl.workspace import Workspace
 from tests.stack import Stack
 from tests.support import eventually
+from tests.switching.conftest import BOTH_RUNTIMES, MakeStack
 
 
 @pytest.fixture
-def stack(workspace: Workspace, stub_vllm: Path) -> Iterator[Stack]:
-    stack = Stack(workspace, stub_vllm)
-    stack.write()
-    yield stack
-    stack.run("down")
+def stack(make_stack: MakeStack) -> Stack:
+    return make_stack()
 
 
 class Killed(Exception):
     pass
 
 
+def environment_of(stack: Stack) -> Environment:
+    return Environment(stack.workspace, None, "auto", os.environ | stack.variables())
+
+
+def runtime_of(stack: Stack) -> Runtime:
+    environment = environment_of(stack)
+    return choose_runtime(environment, environment.profile_file()).runtime
+
+
 def plan_of(stack: Stack, profile: str) -> RecordedPlan:
-    variables = {**os.environ, "PMPCTL_ENGINE_PROGRAM": str(stack.workspace.root / "vllm")}
-    environment = Environment(stack.workspace, None, "process", variables)
-    plan = make_plan(environment, environment.profile_file(), ProcessRuntime(stack.workspace), profile)
-    return RecordedPlan(plan=plan)
+    environment = environment_of(stack)
+    return RecordedPlan(plan=make_plan(environment, environment.profile_file(), runtime_of(stack), profile))
 
 
 def interrupt(stack: Stack, *steps: Step, failure: str = "", is_held: bool = True) -> None:
@@ -58,8 +61,10 @@ def interrupt(stack: Stack, *steps: Step, failure: str = "", is_held: bool = Tru
 
 
 def remove_engine(stack: Stack) -> None:
-    runtime = ProcessRuntime(stack.workspace)
-    runtime.remove(next(state for state in runtime.units() if state.role == "engine"))
+    runtime = runtime_of(stack)
+    engine = next(state for state in runtime.units() if state.role == "engine")
+    runtime.stop(engine, 5)
+    runtime.remove(engine)
 
 
 @contextmanager
@@ -80,8 +85,10 @@ def asking(stack: Stack, name: str = "llm") -> Iterator[list[httpx.Response]]:
         thread.join(90)
 
 
-def engine_processes(stack: Stack) -> set[Any]:
-    return set(members(f"{stack.workspace.id}/engine/"))
+def engine_of(stack: Stack) -> tuple[str, float | None]:
+    """Another for every start."""
+    engine = next(state for state in runtime_of(stack).units() if state.role == "engine")
+    return engine.id, engine.started_at
 
 
 def is_over(stack: Stack, profile: str) -> bool:
@@ -92,10 +99,11 @@ def is_over(stack: Stack, profile: str) -> bool:
     return not stack.workspace.journal_file.exists()
 
 
+@BOTH_RUNTIMES
 def test_what_still_ran_serves_again_and_a_request_that_waited_is_answered(stack: Stack) -> None:
     stack.run("up", "coding")
     interrupt(stack, Step.HOLD, Step.DRAIN)
-    engine = engine_processes(stack)
+    engine = engine_of(stack)
     with asking(stack) as answers:
         done = stack.run("up", "coding")
 
@@ -103,10 +111,11 @@ def test_what_still_ran_serves_again_and_a_request_that_waited_is_answered(stack
     assert "from coding to chat was interrupted at `drain`" in done.stderr
     assert "it is undone" in done.stderr
     assert [answer.status_code for answer in answers] == [200]
-    assert engine_processes(stack) == engine
+    assert engine_of(stack) == engine
     assert is_over(stack, "coding")
 
 
+@BOTH_RUNTIMES
 def test_the_new_model_that_already_starts_is_not_started_again(stack: Stack) -> None:
     stack.run("up", "coding")
     stack.fault(STUB_START_SECONDS=4)
@@ -115,13 +124,13 @@ def test_the_new_model_that_already_starts_is_not_started_again(stack: Stack) ->
         command.send_signal(signal.SIGKILL)
         command.wait(30)
     interrupt(stack, Step.START, Step.WAIT)
-    engine = engine_processes(stack)
+    engine = engine_of(stack)
     with asking(stack) as answers:
         done = stack.run("up", "chat")
 
     assert "it is finished" in done.stderr
     assert [answer.json()["model"] for answer in answers] == ["llm"]
-    assert engine_processes(stack) == engine
+    assert engine_of(stack) == engine
     assert is_over(stack, "chat")
 
 
@@ -153,6 +162,7 @@ def test_up_without_a_name_goes_on_with_what_was_interrupted(stack: Stack, steps
     assert is_over(stack, profile)
 
 
+@BOTH_RUNTIMES
 def test_an_engine_that_was_being_stopped_is_not_waited_for(stack: Stack) -> None:
     stack.fault(STUB_NEVER_READY=1)
     with stack.running("up", "coding") as command:
@@ -180,6 +190,7 @@ def test_after_a_reboot_nothing_is_left_but_the_journal_and_up_starts_over(stack
     assert is_over(stack, "chat")
 
 
+@BOTH_RUNTIMES
 def test_down_gives_up_an_interrupted_switch_and_leaves_nothing(stack: Stack) -> None:
     stack.run("up", "coding")
     interrupt(stack, Step.DRAIN)
@@ -274,3 +285,42 @@ def test_each_engine_that_served_is_recorded_and_the_profile_before_it_remembere
     records = {path.stem for path in stack.workspace.plans_dir.iterdir()}
     assert records == {plan_of(stack, profile).engine_hash for profile in ("coding", "chat")}
     assert previous_profile(stack.workspace, "chat") == "coding"
+
+
+def test_switch_finishes_what_runs_already(stack: Stack) -> None:
+    stack.run("up", "chat")
+    interrupt(stack, Step.WAIT, Step.VERIFY)
+    engine = engine_of(stack)
+    with asking(stack) as answers:
+        done = stack.run("switch", "chat")
+
+    assert done.returncode == 0, done.stderr
+    assert [answer.status_code for answer in answers] == [200]
+    assert engine_of(stack) == engine
+    assert is_over(stack, "chat")
+
+
+@BOTH_RUNTIMES
+def test_a_switch_that_starts_over_goes_back_to_what_ran_before_the_interrupted_one(stack: Stack) -> None:
+    stack.run("up", "coding")
+    remove_engine(stack)
+    interrupt(stack, Step.START)
+    stack.fault(only="acme/chat", STUB_EXIT_CODE=3)
+    with asking(stack) as answers:
+        done = stack.run("switch", "chat")
+
+    assert done.returncode == 5, done.stderr
+    assert [answer.status_code for answer in answers] == [200]
+    assert is_over(stack, "coding")
+
+
+def test_requests_do_not_wait_for_a_switch_that_is_refused_while_nothing_runs(stack: Stack) -> None:
+    stack.run("up", "coding")
+    remove_engine(stack)
+    interrupt(stack, Step.START)
+    with socket.create_server(("127.0.0.1", stack.engine_port)), asking(stack) as answers:
+        assert stack.run("switch", "chat").returncode == 8
+
+    assert [answer.status_code for answer in answers] == [503]
+    assert stack.run("switch", "chat").returncode == 0
+    assert is_over(stack, "chat")
