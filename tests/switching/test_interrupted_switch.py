@@ -6,6 +6,8 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
@@ -15,9 +17,11 @@ from pmpctl.operations.environment import Environment, choose_runtime, make_plan
 from pmpctl.operations.gateway_control import gateway_status, hold
 from pmpctl.operations.history import previous_profile
 from pmpctl.operations.journal import Step, journaled
+from pmpctl.operations.unit_records import read_record
 from pmpctl.planning.recorded import RecordedPlan
 from pmpctl.runtime.base import Runtime
 from pmpctl.runtime.process_tree import members
+from pmpctl.workspace import Workspace
 from tests.stack import Stack
 from tests.support import eventually
 from tests.switching.conftest import BOTH_RUNTIMES, MakeStack
@@ -324,3 +328,47 @@ def test_requests_do_not_wait_for_a_switch_that_is_refused_while_nothing_runs(st
     assert [answer.status_code for answer in answers] == [503]
     assert stack.run("switch", "chat").returncode == 0
     assert is_over(stack, "chat")
+
+
+def test_a_switch_on_docker_is_not_forgotten_while_no_docker_answers(workspace: Workspace, stub_vllm: Path) -> None:
+    program = {"PMPCTL_ENGINE_PROGRAM": str(workspace.root / "vllm"), "DOCKER_HOST": "unix:///nowhere/docker.sock"}
+    stack = Stack(workspace, stub_vllm, runtime="auto", environment=program)
+    stack.write()
+    here = plan_of(stack, "chat")
+    there = replace(here, plan=replace(here.plan, runtime="docker"))
+    with pytest.raises(Killed), journaled(workspace, "switch chat", source=None, target=there) as journal:
+        journal.enter(Step.START)
+        raise Killed
+
+    refused = stack.run("up", "chat")
+
+    assert refused.returncode == 8
+    assert "interrupted on Docker" in refused.stderr
+    assert "Start Docker" in refused.stderr
+    assert stack.run("down").returncode == 8
+    assert "interrupted on docker" in stack.status()["switch"]["explanation"]
+
+    told = stack.run("--runtime", "process", "up", "chat")
+    assert told.returncode == 0
+    assert "left to itself" in told.stderr
+    assert is_over(stack, "chat")
+    stack.run("down")
+
+
+def test_the_way_back_uses_the_template_and_the_profile_of_then(stack: Stack) -> None:
+    template = stack.workspace.root / "my.jinja"
+    template.write_text("of then")
+    stack.write(more='chat_template = "./my.jinja"\nmax_model_len = 1024')
+    stack.run("up", "chat")
+    template.write_text("of now")
+    stack.write(more='chat_template = "./my.jinja"\nmax_model_len = 2048')
+    stack.fault(only="acme/coder", STUB_EXIT_CODE=3)
+
+    assert stack.run("switch", "coding").returncode == 5
+
+    assert stack.status()["max_model_len"] == 1024
+    engine = next(state for state in runtime_of(stack).units() if state.role == "engine")
+    ran = read_record(stack.workspace, engine.plan_hash)
+    assert ran is not None
+    argv = ran.plan.engine.argv
+    assert Path(argv[argv.index("--chat-template") + 1]).read_text() == "of then"
