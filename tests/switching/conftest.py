@@ -7,6 +7,10 @@ import pytest
 
 from pmpctl.workspace import Workspace
 from tests.stack import Stack
+from tests.unit.hub.checkpoints import one_file, write_cache
+
+# Of the profiles that a stack has.
+MODELS = {"coding": "acme/coder", "chat": "acme/chat"}
 
 MakeStack = Callable[..., Stack]
 
@@ -25,6 +29,8 @@ def make_stack(request: pytest.FixtureRequest, workspace: Workspace, stub_vllm: 
         environment["DOCKER_HOST"] = request.getfixturevalue("docker_host")
         images["gateway"] = f'base_image = "{request.getfixturevalue("base_image")}"\n'
         images["host"] = f'cpu_image = "{request.getfixturevalue("stub_image")}"\n'
+    for model in MODELS.values():
+        write_cache(workspace.root / "models", model, one_file())
     stack = Stack(workspace, stub_vllm, runtime=runtime, environment=environment)
 
     def make(*, gateway: str = "", host: str = "", more: str = "", start_timeout: int = 60) -> Stack:

@@ -2,13 +2,16 @@
 """A trivial engine: a real HTTP server that takes `vllm serve`'s arguments and speaks the endpoints that pmpctl needs.
 
 It answers every chat with the last message's text, word by word, so that tests of runtimes need no model; the
-`system_fingerprint` of an answer is the model and when this engine started, so that a test knows who answered. Faults
-come from the environment, and at each start from stub-faults.json in the folder HF_HOME, which a container sees too:
+`system_fingerprint` of an answer is the model and when this engine started, and its `id` the number of the connection
+that it was asked on, so that a test knows who answered, and in which order. Faults come from the environment, and at
+each start from stub-faults.json in the folder HF_HOME, which a container sees too:
 `{"*": {"STUB_START_SECONDS": "2"}, "acme/chat": {"STUB_EXIT_CODE": "3"}}`, for every model or for one.
 
 STUB_EXIT_CODE             print vLLM's words for a failed start and exit with this code
 STUB_NEVER_READY           never listen
 STUB_START_SECONDS         take this long to listen
+STUB_CRASH_IN_LOAD         be killed while the weights are read, as by a host that runs out of memory
+STUB_CRASH_ON_REQUEST      be killed by the first request for tokens
 STUB_CRASH_AFTER_SECONDS   exit with code 1 this long after listening
 STUB_WRONG_MODEL           serve this model under this name, whatever the arguments say
 STUB_WORD_SECONDS          pause between two words of an answer
@@ -22,6 +25,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -55,7 +59,16 @@ class Engine(ThreadingHTTPServer):
         self.names: list[str] = [wrong] if wrong else arguments.served_model_name or [arguments.model]
         self.max_model_len: int = arguments.max_model_len
         self.fingerprint = f"{self.root}@{time.time_ns()}"
+        self.accepted = 0
+        self.connections: dict[Any, int] = {}
         self.word_seconds = seconds_from_environment("STUB_WORD_SECONDS")
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Numbers the connections in their order, which the threads that serve them do not keep."""
+        connection, address = super().get_request()
+        self.accepted += 1
+        self.connections[address] = self.accepted
+        return connection, address
 
     def models(self) -> list[dict[str, Any]]:
         return [
@@ -80,6 +93,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
+        if os.environ.get("STUB_CRASH_ON_REQUEST"):
+            os.kill(os.getpid(), signal.SIGKILL)
         if self.path not in ("/v1/chat/completions", "/v1/completions"):
             self.send_data(404, {"detail": "Not Found"})
         elif body.get("model", self.server.names[0]) not in self.server.names:
@@ -99,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, body: dict[str, Any], kind: str, choice: dict[str, Any]) -> dict[str, Any]:
         model = body.get("model", self.server.names[0])
         return {
-            "id": "stub-1",
+            "id": f"stub-{self.server.connections[self.client_address]}",
             "object": kind,
             "created": int(time.time()),
             "model": model,
@@ -189,6 +204,9 @@ def start_up() -> None:
             signal.pause()
     log("Starting to load model stub...", stream=sys.stderr)
     time.sleep(seconds_from_environment("STUB_START_SECONDS"))
+    if os.environ.get("STUB_CRASH_IN_LOAD"):
+        log("Loading safetensors checkpoint shards:  50% Completed | 1/2", stream=sys.stderr)
+        os.kill(os.getpid(), signal.SIGKILL)
     if os.environ.get("STUB_NEVER_READY"):
         signal.pause()
     if mebibytes := os.environ.get("STUB_GPU_MIB"):
