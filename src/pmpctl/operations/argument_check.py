@@ -34,8 +34,11 @@ class Refused(Exception):
 def checked():
     try:
         yield
-    except (ValueError, TypeError, KeyError) as error:
-        raise Refused(str(error.args[0] if error.args else error)) from error
+    except Exception as error:
+        # vLLM's own classes, and those that its checks raise; anything else may be the machine's fault.
+        if isinstance(error, (ValueError, TypeError, KeyError)) or type(error).__module__.startswith("vllm"):
+            raise Refused(str(error.args[0] if error.args else error)) from error
+        raise
 
 try:
     from vllm.entrypoints.cli import main as cli
