@@ -84,7 +84,7 @@ def test_the_other_model_stands_behind_the_same_address_and_the_result_tells_wha
     data = coding.json("switch", "chat")["data"]
 
     assert (data["profile"], data["previous"], data["change"]) == ("chat", "coding", "switched")
-    assert list(data["phases"]) == STEPS
+    assert list(data["phases"]) == ["checks", "page-cache", *STEPS]
     assert 0 < data["gap_seconds"] <= data["seconds"]
     assert {name: data[name] for name in COUNTS} == dict.fromkeys(COUNTS, 0)
     assert is_over(coding, "chat")

@@ -37,6 +37,13 @@ class Notice:
     message: str
 
 
-Event = PhaseStarted | PhaseProgress | PhaseFinished | Notice
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """What was under way has failed, and the operation goes on by undoing it."""
+
+    message: str
+
+
+Event = PhaseStarted | PhaseProgress | PhaseFinished | Notice | Setback
 
 Operation = Generator[Event, None, T]

@@ -1,13 +1,12 @@
 """What `up` makes of the fit: a refusal before anything is touched, a warning, or a word on why nobody can tell."""
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from pmpctl.errors import DoesNotFit, PmpctlError
+from pmpctl.operations.background import in_background
 from pmpctl.operations.environment import Environment
 from pmpctl.operations.events import Notice, Operation
 from pmpctl.operations.fit import Assessment, assess
@@ -94,16 +93,7 @@ def require_fit(
 
 def _within(seconds: float, call: Callable[[], T]) -> T | None:
     """None if it takes longer; what is under way then ends with the command."""
-    future: Future[T] = Future()
-
-    def work() -> None:
-        try:
-            future.set_result(call())
-        except BaseException as error:  # noqa: BLE001 (raised by whoever waits)
-            future.set_exception(error)
-
-    threading.Thread(target=work, name="fit", daemon=True).start()
     try:
-        return future.result(seconds)
+        return in_background(call, "fit").result(seconds)
     except TimeoutError:
         return None

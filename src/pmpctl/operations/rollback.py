@@ -2,11 +2,12 @@
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 from pmpctl.errors import GatewayRefused, PmpctlError, Problem, SwitchFailed, SwitchNotUndone
 from pmpctl.host.files import save
-from pmpctl.operations.events import Notice, Operation
+from pmpctl.operations.events import Notice, Operation, Setback
 from pmpctl.operations.history import note_served
 from pmpctl.operations.journal import Step
 from pmpctl.operations.switch_steps import Steps
@@ -24,10 +25,7 @@ def undo(
     """Raises how it ended: SwitchFailed, SwitchNotUndone, or `error` itself where there was nothing to go back to."""
     step = steps.journal.journal.step
     back = steps.back(str(error) if isinstance(error, PmpctlError) else type(error).__name__)
-    if isinstance(error, KeyboardInterrupt):
-        yield Notice("warning", "interrupted: undoing the switch; Ctrl-C again leaves that to the next command")
-    elif isinstance(error, PmpctlError):
-        yield Notice("warning", error.message)
+    yield Setback(_setback(error))
     try:
         if step.number < Step.STOP.number and (yield from _reopen(back, source)):
             pass
@@ -43,7 +41,7 @@ def undo(
         raise SwitchNotUndone(
             f"the switch to {target.profile} failed, and so did the way back: no model serves",
             cure=f"Mend what the next lines name, then run `pmpctl up {target.profile}` or another profile.",
-            causes=(*_problems_of(error), *second.problems),
+            causes=(*_problems_of(error, steps.workspace), *second.problems),
         ) from second
     steps.journal.settled()
     serving = source.profile if source is not None else "the model that ran"
@@ -53,7 +51,7 @@ def undo(
     raise SwitchFailed(
         f"the switch to {target.profile} failed; {serving} serves again",
         cure="Mend what the next lines name, and switch again.",
-        causes=_problems_of(error),
+        causes=_problems_of(error, steps.workspace),
     ) from error
 
 
@@ -109,9 +107,19 @@ def _keep_logs(workspace: Workspace, runtime: Runtime, engines: Sequence[UnitSta
         yield Notice("info", f"the failed engine's log is not kept: {error.message}")
 
 
-def _problems_of(error: BaseException) -> tuple[Problem, ...]:
+def _setback(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted: undoing the switch; Ctrl-C again leaves that to the next command"
+    return error.message if isinstance(error, PmpctlError) else f"{type(error).__name__}: {error}"
+
+
+def _problems_of(error: BaseException, workspace: Workspace) -> tuple[Problem, ...]:
     if isinstance(error, PmpctlError):
-        return error.problems
+        # By now `logs` would tell of another engine.
+        path = workspace.logs_dir / FAILED_ENGINE_LOG
+        return tuple(
+            replace(each, cure=each.cure.replace("`pmpctl logs engine`", str(path))) for each in error.problems
+        )
     if isinstance(error, KeyboardInterrupt):
         return (Problem("interrupted", "It was interrupted.", "Run the same command again."),)
     message = f"This is a bug in pmpctl: {type(error).__name__}: {error}".rstrip(": ")

@@ -15,7 +15,7 @@ from pmpctl.operations.preflight import plan_preflight, preflight
 from pmpctl.operations.rollback import silently, undo
 from pmpctl.operations.switch_result import PlannedSwitch, SwitchResult, switch_result
 from pmpctl.operations.switch_scene import Scene, look, running_plan, warnings
-from pmpctl.operations.switch_steps import Steps, steps_in_words
+from pmpctl.operations.switch_steps import Steps, Timing, steps_in_words
 from pmpctl.operations.unit_records import fit_figures
 from pmpctl.operations.up import up
 from pmpctl.planning.recorded import RecordedPlan
@@ -74,8 +74,7 @@ def plan_switch(environment: Environment, name: str, options: SwitchOptions) -> 
 
 def _replace(scene: Scene, options: SwitchOptions, began: float) -> Operation[SwitchResult]:
     environment, file, runtime, plan = scene.environment, scene.file, scene.runtime, scene.plan
-    workspace = environment.workspace
-
+    workspace, timing = environment.workspace, Timing()
     with no_request_waits_in_vain(workspace, runtime):
         mended = yield from mend(environment, file, scene.chosen, "switch", plan)
         engines = [state for state in runtime.units() if state.role == "engine"]
@@ -83,15 +82,17 @@ def _replace(scene: Scene, options: SwitchOptions, began: float) -> Operation[Sw
         if source is None and engines:
             source = yield from running_plan(scene, engines[0])
         yield from warnings(scene, source, rollback=options.rollback)
-        checks = yield from preflight(environment, file, runtime, plan, (plan.engine,), force=options.force)
-        yield from warm_page_cache(environment, file, runtime, plan)
+        with timing.measured("checks"):
+            checks = yield from preflight(environment, file, runtime, plan, (plan.engine,), force=options.force)
+        with timing.measured("page-cache"):
+            yield from warm_page_cache(environment, file, runtime, plan)
     target = RecordedPlan(plan=plan, fit=fit_figures(checks.fit))
     command = f"switch {plan.profile}"
     with (
         journaled(workspace, command, source=source, target=target, resumed=mended.journal) as journal,
         GatewayHold(workspace, journal.journal.id) as gateway,
     ):
-        steps = Steps(workspace, runtime, workspace.root / file.host.models_dir, gateway, journal)
+        steps = Steps(workspace, runtime, workspace.root / file.host.models_dir, gateway, journal, timing)
         try:
             yield from steps.hold(options.drain_seconds)
             drained = yield from steps.drain(options.drain_seconds)
@@ -110,4 +111,4 @@ def _replace(scene: Scene, options: SwitchOptions, began: float) -> Operation[Sw
         settle(workspace, target)
     counts = steps.counts(drained)
     yield from learn(environment, file, runtime, plan, engine)
-    return switch_result(scene, "switched", time.monotonic() - began, counts, steps.timing)
+    return switch_result(scene, "switched", time.monotonic() - began, counts, timing)

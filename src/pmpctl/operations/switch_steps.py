@@ -1,7 +1,8 @@
 """The steps of a switch: each is written down before it is taken, told while it lasts, and timed."""
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -51,6 +52,13 @@ class Timing:
     @property
     def gap_seconds(self) -> float | None:
         return self.opened_at - self.held_at if self.held_at is not None and self.opened_at is not None else None
+
+    @contextlib.contextmanager
+    def measured(self, name: str) -> Iterator[None]:
+        """What is done before requests are held."""
+        began = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - began
 
     def begin(self, step: Step) -> None:
         self._step, self._began = step, time.monotonic()

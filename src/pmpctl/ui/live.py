@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from pmpctl.operations.events import Event, Notice, PhaseFinished, PhaseProgress, PhaseStarted
+from pmpctl.operations.events import Event, Notice, PhaseFinished, PhaseProgress, PhaseStarted, Setback
 from pmpctl.ui.progress import amount
 from pmpctl.ui.terminal import Writer
 from pmpctl.ui.text import human_seconds
@@ -67,8 +67,7 @@ class LiveReporter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         if error is not None:
-            for phase in tuple(self._tasks):
-                self._end(phase, self._cross, "red", self._clock() - self._started_at[phase])
+            self._stop_phases()
         self._progress.stop()
 
     def show(self, event: Event) -> None:
@@ -89,10 +88,20 @@ class LiveReporter:
             case PhaseFinished(phase, seconds, message):
                 self._end(phase, self._tick, "green", seconds, message)
             case Notice(level, message):
-                words = Text(self._clean(message))
-                if level == "warning":
-                    words = Text.assemble(("warning:", "yellow"), " ", words)
-                self._progress.console.print(words, soft_wrap=True)
+                self._say(message, is_warning=level == "warning")
+            case Setback(message):
+                self._stop_phases()
+                self._say(message, is_warning=True)
+
+    def _stop_phases(self) -> None:
+        for phase in tuple(self._tasks):
+            self._end(phase, self._cross, "red", self._clock() - self._started_at[phase])
+
+    def _say(self, message: str, *, is_warning: bool) -> None:
+        words = Text(self._clean(message))
+        if is_warning:
+            words = Text.assemble(("warning:", "yellow"), " ", words)
+        self._progress.console.print(words, soft_wrap=True)
 
     def _end(self, phase: str, mark: str, style: str, seconds: float, message: str = "") -> None:
         if phase in self._tasks:

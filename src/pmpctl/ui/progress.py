@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from pmpctl.operations.events import Event, Notice, PhaseFinished, PhaseProgress, PhaseStarted
+from pmpctl.operations.events import Event, Notice, PhaseFinished, PhaseProgress, PhaseStarted, Setback
 from pmpctl.ui.terminal import Writer
 from pmpctl.ui.text import human_bytes, human_seconds
 
@@ -60,7 +60,8 @@ class JsonReporter:
         return None
 
     def show(self, event: Event) -> None:
-        if not self._quiet or (isinstance(event, Notice) and event.level == "warning"):
+        is_warning = isinstance(event, Setback) or (isinstance(event, Notice) and event.level == "warning")
+        if is_warning or not self._quiet:
             self._emit(event_data(event))
 
 
@@ -83,8 +84,7 @@ class PlainReporter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         if error is not None:
-            for phase, title in self._titles.items():
-                self._say(f"{title}: stopped after {human_seconds(self._clock() - self._started_at[phase])}")
+            self._stop_phases()
 
     def show(self, event: Event) -> None:
         match event:
@@ -101,6 +101,14 @@ class PlainReporter:
                 self._writer.labelled("warning", message, "warning")
             case Notice(_, message):
                 self._say(message)
+            case Setback(message):
+                self._stop_phases()
+                self._writer.labelled("warning", message, "warning")
+
+    def _stop_phases(self) -> None:
+        for phase, title in self._titles.items():
+            self._say(f"{title}: stopped after {human_seconds(self._clock() - self._started_at[phase])}")
+        self._titles.clear()
 
     def _progress(self, event: PhaseProgress) -> None:
         now = self._clock()

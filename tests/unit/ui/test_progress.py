@@ -4,7 +4,7 @@ from io import StringIO
 
 import pytest
 
-from pmpctl.operations.events import Notice, Operation, PhaseFinished, PhaseProgress, PhaseStarted
+from pmpctl.operations.events import Notice, Operation, PhaseFinished, PhaseProgress, PhaseStarted, Setback
 from pmpctl.ui.console import Ui
 from pmpctl.ui.progress import PlainReporter
 from pmpctl.ui.redact import Redactor
@@ -169,3 +169,64 @@ def test_a_dumb_terminal_gets_plain_lines_without_rich() -> None:
     assert "Pull the image: done in 1.2 s" in printed
     assert "\x1b" not in printed
     assert printed.endswith("False\r\n")
+
+
+def moved() -> Operation[None]:
+    yield PhaseStarted("start", "Starting the new engine")
+    yield Setback("the engine ended")
+    yield PhaseStarted("start", "Starting the old engine")
+    yield PhaseFinished("start", 1.0)
+
+
+def test_a_setback_ends_what_was_under_way_and_the_rest_goes_on() -> None:
+    err = StringIO()
+
+    Ui(stdout=StringIO(), stderr=err).run(moved())
+
+    assert err.getvalue().splitlines() == [
+        "Starting the new engine ...",
+        "Starting the new engine: stopped after 0.0 s",
+        "warning: the engine ended",
+        "Starting the old engine ...",
+        "Starting the old engine: done in 1.0 s",
+    ]
+
+
+def test_a_setback_on_a_terminal_crosses_out_what_failed() -> None:
+    program = """
+        from pmpctl.operations.events import PhaseFinished, PhaseStarted, Setback
+        from pmpctl.ui.console import Ui
+
+        def moved():
+            yield PhaseStarted("start", "Start the new engine")
+            yield Setback("the engine ended")
+            yield PhaseStarted("start", "Start the old engine")
+            yield PhaseFinished("start", 1.0)
+
+        Ui().run(moved())
+    """
+
+    printed = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", on_a_terminal(program))
+
+    assert "✗ Start the new engine" in printed
+    assert "warning: the engine ended" in printed
+    assert "✓ Start the old engine  1.0 s" in printed
+
+
+def test_an_interruption_while_something_is_shown_reaches_the_operation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    def operation() -> Operation[str]:
+        try:
+            yield Notice("info", "working")
+        except KeyboardInterrupt:
+            yield Notice("info", "undoing")
+        return "undone"
+
+    err = StringIO()
+    monkeypatch.setattr(PlainReporter, "show", interrupted)
+
+    assert Ui(stdout=StringIO(), stderr=err).run(operation()) == "undone"
+    assert err.getvalue() == "undoing\n"
