@@ -68,7 +68,7 @@ def plan_switch(environment: Environment, name: str, options: SwitchOptions) -> 
         return PlannedSwitch(plan, previous, "started", (f"{scene.instead_up}: as `pmpctl up`",), checks)
     source = yield from running_plan(scene, engine)
     yield from warnings(scene, source, rollback=options.rollback)
-    words = steps_in_words(engine.profile, plan, options.drain_seconds)
+    words = steps_in_words(engine.profile, plan, options.drain_seconds, scene.file.host.card_timeout)
     return PlannedSwitch(plan, previous, "switched", words, checks)
 
 
@@ -92,7 +92,8 @@ def _replace(scene: Scene, options: SwitchOptions, began: float) -> Operation[Sw
         journaled(workspace, command, source=source, target=target, resumed=mended.journal) as journal,
         GatewayHold(workspace, journal.journal.id) as gateway,
     ):
-        steps = Steps(workspace, runtime, workspace.root / file.host.models_dir, gateway, journal, timing)
+        models_dir = workspace.root / file.host.models_dir
+        steps = Steps(workspace, runtime, models_dir, file.host.card_timeout, gateway, journal, timing)
         try:
             yield from steps.hold(options.drain_seconds)
             drained = yield from steps.drain(options.drain_seconds)

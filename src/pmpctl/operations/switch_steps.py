@@ -21,9 +21,6 @@ from pmpctl.planning.recorded import RecordedPlan
 from pmpctl.runtime.base import Runtime, UnitState
 from pmpctl.workspace import Workspace
 
-CARD_SECONDS = 60.0
-"""How long the card may take to become free."""
-
 # What a hold gets on top of what its steps may take: no command is to lose it by being slow.
 _MARGIN_SECONDS = 60.0
 _RELEASE_SECONDS = 5.0
@@ -73,11 +70,15 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """`left` are the engines that were stopped so far, which must be gone before the next one starts."""
+    """`left` are the engines that were stopped so far, which must be gone before the next one starts.
+
+    `card_seconds` is how long the card may take to become free.
+    """
 
     workspace: Workspace
     runtime: Runtime
     models_dir: Path
+    card_seconds: float
     gateway: GatewayHold
     journal: JournalKeeper
     timing: Timing = field(default_factory=Timing)
@@ -106,7 +107,7 @@ class Steps:
     def stop(self, engines: Sequence[UnitState], stop_timeout_seconds: float) -> Operation[None]:
         names = " and ".join(dict.fromkeys(engine.profile for engine in engines)) or "nothing"
         yield from self._begin(Step.STOP, f"Stopping the engine of {names}")
-        lasts_seconds = stop_timeout_seconds + CARD_SECONDS + _MARGIN_SECONDS
+        lasts_seconds = stop_timeout_seconds + self.card_seconds + _MARGIN_SECONDS
         yield from self._tell(partial(self.gateway.hold, Reason.SWITCH, lasts_seconds))
         self.left.extend(trace_engine(self.runtime, engine) for engine in engines)
         for engine in engines:
@@ -122,7 +123,7 @@ class Steps:
     def prove_free(self, recorded: RecordedPlan, *, insist: bool) -> Operation[None]:
         yield from self._enter(Step.PROVE)
         proof = yield from prove_free(
-            self.runtime, recorded.plan, self.left, timeout_seconds=CARD_SECONDS, insist=insist
+            self.runtime, recorded.plan, self.left, timeout_seconds=self.card_seconds, insist=insist
         )
         self.timing.end()
         for orphan in proof.ended:
@@ -225,12 +226,12 @@ class Steps:
             yield Notice("warning", f"{error.message}; going on without")
 
 
-def steps_in_words(running: str, plan: Plan, drain_seconds: float) -> tuple[str, ...]:
+def steps_in_words(running: str, plan: Plan, drain_seconds: float, card_seconds: float) -> tuple[str, ...]:
     return (
         f"{Step.HOLD}: new requests wait at the gateway",
         f"{Step.DRAIN}: requests that are under way get {drain_seconds:g} s to finish",
         f"{Step.STOP}, {Step.REMOVE}: the engine of {running} ends",
-        f"{Step.PROVE}: its GPU is free, within {CARD_SECONDS:g} s",
+        f"{Step.PROVE}: its GPU is free, within {card_seconds:g} s",
         f"{Step.START}, {Step.WAIT}: the engine of {plan.profile} starts and answers",
         f"{Step.VERIFY}: it serves {', '.join(plan.served_names)}, and generates a token",
         f"{Step.OPEN}: requests go to it, those that waited first",
