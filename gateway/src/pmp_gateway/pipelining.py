@@ -13,8 +13,9 @@ from uvicorn.server import ServerState
 from pmp_gateway.patience import Patience
 from pmp_gateway.relay import Relay
 
-# How many requests may wait on one connection for the answers before theirs.
-_MAX_WAITING = 32
+# How many requests may wait on one connection for the answers before theirs. Each costs memory before anybody has
+# looked at its token, and no client of such an API sends many at once.
+_MAX_WAITING = 64
 # TCP's state while neither side has closed it.
 _ESTABLISHED = 1
 

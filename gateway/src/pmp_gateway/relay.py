@@ -292,9 +292,6 @@ class Relay:
         self._asked_for = model
         self._connection = connection
         connection.ask(request, Passing(self, exchange, self._answer, gateway.metrics, keep_alive=self.keep_alive))
-        if self._client.flow.write_paused:
-            # The client has yet to read the answers before this one.
-            connection.pause()
 
     # From here to the client.
 

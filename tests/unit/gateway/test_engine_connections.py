@@ -115,6 +115,18 @@ async def test_one_connection_serves_one_request_after_another(front: GatewayPro
     assert [before for _, before in engine.places] == [1, 2, 3, 4, 5]
 
 
+async def test_requests_that_come_together_share_a_connection_one_after_another(
+    front: GatewayProcess, engine: Engine
+) -> None:
+    async with wire(front.port) as connection:
+        await connection.send(
+            b"".join([f"POST {PATH} HTTP/1.1\r\nHost: g\r\nContent-Length: 2\r\n\r\n{{}}".encode()] * 5)
+        )
+        for _ in range(5):
+            assert (await connection.answer())[0] == 200
+    assert engine.connections == 1
+
+
 async def test_what_was_sent_on_a_closed_connection_is_sent_once_more(front: GatewayProcess, engine: Engine) -> None:
     async def lose_the_second(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
         if number == 2:

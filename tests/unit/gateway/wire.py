@@ -1,6 +1,7 @@
 """Bytes on a socket, for what an HTTP client would not send or would not show."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -51,8 +52,15 @@ class Wire:
 
 
 @asynccontextmanager
-async def wire(port: int, source: str = "127.0.0.1") -> AsyncIterator[Wire]:
-    connection = Wire(*await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0)))
+async def wire(port: int, *, source: str = "127.0.0.1", receive_buffer_bytes: int | None = None) -> AsyncIterator[Wire]:
+    """A small buffer makes that the kernel takes little of what the client does not read."""
+    end = socket.socket()
+    if receive_buffer_bytes is not None:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+    end.bind((source, 0))
+    end.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(end, ("127.0.0.1", port))
+    connection = Wire(*await asyncio.open_connection(sock=end))
     try:
         yield connection
     finally:
