@@ -249,7 +249,7 @@ class GpuNotAvailable(PmpctlError):
 
 
 class CardTaken(PmpctlError):
-    """The engine of another workspace has the memory that the model needs."""
+    """Another workspace's engine, or another program, has the memory that the model needs."""
 
     code = "card_taken"
     exit_status = ExitStatus.HOST_NOT_READY

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pmpctl.errors import CardNotFree
-from pmpctl.host.gpus import Gpu, GpuProcess, gpu_driver, process_name, select_gpus
-from pmpctl.operations.card_use import CardUse, NeighbourUse, describe_holder, gib, needed_bytes, use_of
+from pmpctl.host.gpus import Gpu, gpu_driver, process_name, select_gpus
+from pmpctl.operations.card_use import CardUse, describe_holder, gib, needed_bytes, use_of
 from pmpctl.operations.events import Event, Notice, Operation, PhaseFinished, PhaseProgress, PhaseStarted
 from pmpctl.planning.card_claim import claim_of
 from pmpctl.planning.plan import Plan
@@ -199,22 +199,13 @@ def _not_free(plan: Plan, look: _Look, timeout_seconds: float) -> CardNotFree:
             cure="`nvidia-smi` tells which programs use the GPU; end those that take and free memory all the time.",
             details=tuple(describe_holder(process) for use in look.uses for process in use.others),
         )
-    neighbours = [neighbour for use in look.uses for neighbour in use.neighbours]
-    others = sorted((each for use in look.uses for each in use.others), key=lambda each: -each.used_bytes)
-    holders = [f"{neighbour} has its share" for neighbour in neighbours] + [describe_holder(each) for each in others]
+    holders = [holder for use in look.uses for holder in use.holders]
+    cure = next((use.cure for use in look.uses if use.cure), "")
     return CardNotFree(
         f"{_lack(plan, look)} {timeout_seconds:g} s after the old engine was removed: "
         f"{'; '.join(holders) or 'nothing shows who holds the rest'}",
-        cure=_cure(neighbours, others),
+        cure=f"{cure}, or lower `gpu_memory_utilization`."
+        if cure
+        else "See `nvidia-smi` and `dmesg`; if no process holds the memory, restart the machine.",
         details=tuple(holders),
     )
-
-
-def _cure(neighbours: Sequence[NeighbourUse], others: Sequence[GpuProcess]) -> str:
-    if neighbours:
-        return f"{neighbours[0].tenant.stop}."
-    if not others:
-        return "See `nvidia-smi` and `dmesg`; if no process holds the memory, restart the machine."
-    container = container_of(others[0].pid)
-    stop = f"docker stop {container[:12]}" if container else f"kill {others[0].pid}"
-    return f"End it with `{stop}`, or lower `gpu_memory_utilization`."

@@ -28,7 +28,7 @@ class NeighbourUse:
         return max(self.held_bytes, self.claimed_bytes)
 
     def __str__(self) -> str:
-        return f"{self.tenant} ({gib(self.bytes)})"
+        return f"{self.tenant} has {gib(self.bytes)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,30 @@ class CardUse:
         return self.free_bytes + self.leaving_bytes
 
     @property
-    def with_neighbours_gone_bytes(self) -> int:
-        return self.available_bytes + sum(each.bytes for each in self.neighbours)
+    def with_all_gone_bytes(self) -> int:
+        """Once everybody else has ended, too."""
+        return self.available_bytes + sum(each.bytes for each in self.neighbours) + self._others_bytes
+
+    @property
+    def _others_bytes(self) -> int:
+        return sum(each.used_bytes for each in self.others)
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """Who else has some of it, in words, the largest first."""
+        largest_first = sorted(self.others, key=lambda each: -each.used_bytes)
+        return (*map(str, self.neighbours), *map(describe_holder, largest_first))
+
+    @property
+    def cure(self) -> str:
+        """What would end the largest of them, as the beginning of a sentence; empty where nobody is known."""
+        if self.neighbours:
+            return max(self.neighbours, key=lambda each: each.bytes).tenant.stop
+        if not self.others:
+            return ""
+        largest = max(self.others, key=lambda each: each.used_bytes)
+        container = container_of(largest.pid)
+        return f"End it with `{f'docker stop {container[:12]}' if container else f'kill {largest.pid}'}`"
 
 
 def gib(size_bytes: int) -> str:
@@ -115,26 +137,21 @@ def use_of(
 def refuse_taken_card(
     environment: Environment, file: ProfileFile, runtime: Runtime, plan: Plan, *, force: bool
 ) -> Operation[None]:
-    """Raises CardTaken where only other workspaces' engines stand between the plan and the memory that it asks for."""
+    """Raises CardTaken where only others, workspaces or programs, stand between the plan and what it asks for."""
     claim = claim_of(plan.engine)
     if claim is None:
         return
     for use in find_uses(environment, file, runtime, claim.devices, claim.count):
         needed = needed_bytes(claim, use.gpu)
-        if use.available_bytes < needed <= use.with_neighbours_gone_bytes:
-            error = _taken(use, plan, needed)
+        if use.available_bytes < needed <= use.with_all_gone_bytes:
+            error = CardTaken(
+                f"{plan.profile} asks for {gib(needed)} of {use.gpu.name}, of which {gib(use.available_bytes)} "
+                f"are left: {'; '.join(use.holders)}",
+                cure=f"{use.cure}, or lower `gpu_memory_utilization` so that all fit together.",
+            )
             if not force:
                 raise error
             yield Notice("warning", f"{error.message}; it is started even so (--force)")
-
-
-def _taken(use: CardUse, plan: Plan, needed: int) -> PmpctlError:
-    largest = max(use.neighbours, key=lambda each: each.bytes)
-    return CardTaken(
-        f"{plan.profile} asks for {gib(needed)} of {use.gpu.name}, of which {gib(use.available_bytes)} are left beside "
-        f"{' and '.join(map(str, use.neighbours))}",
-        cure=f"{largest.tenant.stop}, or lower `gpu_memory_utilization` of both so that they fit together.",
-    )
 
 
 def describe_holder(process: GpuProcess) -> str:

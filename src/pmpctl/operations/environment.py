@@ -10,7 +10,7 @@ from typing import Literal
 
 from pmpctl.errors import DockerNotAvailable, PlanInvalid
 from pmpctl.host.files import hand_over, make_folder, save
-from pmpctl.host.gpus import list_gpus
+from pmpctl.host.gpus import ALL, list_gpus
 from pmpctl.host.tokens import count_tokens, require_readable_by
 from pmpctl.hub.settings import TOKEN_VARIABLES
 from pmpctl.operations.kept_files import as_kept, keep_files
@@ -149,7 +149,7 @@ def gather(
         runtime=kind,
         uid=uid,
         gid=gid,
-        gpu_count=len(list_gpus()),
+        gpus=_gpus(environment),
         gpu_methods=gpu_methods,
         python=Path(sys.executable),
         engine_program=engine_program(environment, file),
@@ -159,6 +159,11 @@ def gather(
         has_tokens=count_tokens(workspace.root / file.gateway.auth_config) > 0,
         files=local_files(file, profile),
     )
+
+
+def _gpus(environment: Environment) -> tuple[str, ...]:
+    found = tuple(gpu.uuid for gpu in list_gpus())
+    return ALL if found and environment.variables.get("CUDA_VISIBLE_DEVICES") else found
 
 
 def owner_of(workspace: Workspace) -> tuple[int, int]:

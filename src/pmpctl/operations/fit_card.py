@@ -7,7 +7,7 @@ import psutil
 
 from pmpctl.errors import CardUnknown, PmpctlError, UsageError
 from pmpctl.host.gpus import list_gpus, select_gpus
-from pmpctl.operations.card_use import CardUse, describe_holder, find_uses, gib
+from pmpctl.operations.card_use import CardUse, find_uses, gib
 from pmpctl.operations.environment import Environment, choose_runtime
 from pmpctl.planning.gpu import gpu_devices
 from pmpctl.profiles.model import Profile, ProfileFile
@@ -84,10 +84,8 @@ def _of_host(uses: Sequence[CardUse]) -> ChosenCard:
 
 
 def _notes(use: CardUse) -> Iterator[str]:
-    for process in use.others:
-        yield f"{describe_holder(process)} of {use.gpu.name}."
-    for neighbour in use.neighbours:
-        yield f"{neighbour} shares {use.gpu.name}."
+    for holder in use.holders:
+        yield f"{holder} of {use.gpu.name}."
     if use.leaving_bytes:
         yield (
             f"This workspace's engine holds {gib(use.leaving_bytes)} of {use.gpu.name}; counted as free: "

@@ -1,5 +1,7 @@
 """Which GPUs the engine gets, and by which of the ways that the host offers."""
 
+from collections.abc import Iterator
+
 from pmpctl.errors import GpuNotAvailable
 from pmpctl.planning.context import Context
 from pmpctl.planning.plan import GpuRequest
@@ -26,12 +28,19 @@ def gpu_in_docker(context: Context) -> GpuRequest | None:
 def gpu_without_docker(context: Context) -> GpuRequest | None:
     if context.profile.device != "cuda":
         return None
-    if not context.facts.gpu_count:
+    if not context.facts.gpus:
         raise GpuNotAvailable(
             f"the profile {context.profile.name!r} needs an NVIDIA GPU, and the driver shows none on this host",
             cure='Check that `nvidia-smi` lists the card; or run a profile with device = "cpu", such as `demo`.',
         )
-    return GpuRequest("device-requests", gpu_devices(context.host))
+    return GpuRequest("device-requests", tuple(_identified(context)))
+
+
+def _identified(context: Context) -> Iterator[str]:
+    """By identifiers, since CUDA numbers GPUs in another order than the driver, which `gpus` and the fit go by."""
+    gpus, wanted = context.facts.gpus, gpu_devices(context.host)
+    for device in gpus if wanted == ("all",) else wanted:
+        yield gpus[int(device)] if device.isdecimal() and int(device) < len(gpus) else device
 
 
 def cdi_names(gpu: GpuRequest) -> list[str]:

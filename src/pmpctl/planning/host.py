@@ -19,14 +19,15 @@ class LocalFile:
 class HostFacts:
     """`uid` and `gid` own the workspace; `python` runs the gateway and `engine_program` the engine without Docker.
 
-    `gpu_methods` are the ways in which the engine hands out GPUs, best first; `gpu_count` is what NVML sees.
+    `gpu_methods` are the ways in which the engine hands out GPUs, best first; `gpus` are the
+    identifiers of those that NVML sees, in its order, or "all" where the user's shell says which of them count.
     `hub_environment` holds the settings (never the token) that the user's shell has for the Hugging Face hub.
     """
 
     runtime: RuntimeKind
     uid: int
     gid: int
-    gpu_count: int
+    gpus: tuple[str, ...]
     gpu_methods: tuple[GpuMethod, ...]
     python: Path
     engine_program: Path

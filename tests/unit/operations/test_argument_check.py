@@ -1,8 +1,5 @@
 """The engine's own parser is asked about its arguments: a small vLLM in a real virtual environment stands in."""
 
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -14,37 +11,7 @@ from pmpctl.planning.plan import Plan
 from pmpctl.runtime.process import ProcessRuntime
 from pmpctl.workspace import Workspace
 from tests.cards import engine_of, plan_of, run_operation
-
-MAIN = """
-import argparse, os, pathlib, sys
-from vllm.entrypoints.cli.serve import ServeSubcommand
-
-def main():
-    pathlib.Path({calls!r}).open("a").write("asked\\n")
-    print("a line of the log that ends in no verdict")
-    parser = argparse.ArgumentParser(prog="vllm serve")
-    parser.add_argument("serve")
-    parser.add_argument("model_tag")
-    parser.add_argument("--max-model-len", type=int)
-    parser.add_argument("--chat-template")
-    args = parser.parse_args()
-    command = ServeSubcommand()
-    command.validate(args)
-    command.cmd(args)
-"""
-
-SERVE = """
-class ServeSubcommand:
-    @staticmethod
-    def cmd(args):
-        raise SystemExit("the server must not be started")
-
-    def validate(self, args):
-        if args.chat_template:
-            raise ValueError(f"The supplied chat template ({args.chat_template}) does not exist!")
-        if args.model_tag == "acme/broken":
-            raise RuntimeError("no GPU on this machine")
-"""
+from tests.small_vllm import make_vllm
 
 
 @pytest.fixture
@@ -54,17 +21,7 @@ def calls(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def program(tmp_path: Path, calls: Path) -> Path:
-    """The `vllm` of an environment that has a package of that name."""
-    folder = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-    [packages] = folder.glob("lib/python3*/site-packages")
-    cli = packages / "vllm" / "entrypoints" / "cli"
-    cli.mkdir(parents=True)
-    (cli / "main.py").write_text(textwrap.dedent(MAIN).format(calls=str(calls)))
-    (cli / "serve.py").write_text(textwrap.dedent(SERVE))
-    (packages / "vllm-0.32.0.dist-info").mkdir()
-    (folder / "bin" / "vllm").write_text("#!/bin/sh\n")
-    return folder / "bin" / "vllm"
+    return make_vllm(tmp_path / "venv", calls)
 
 
 def plan(workspace: Workspace, program: Path, *argv: str, model: str = "acme/next") -> Plan:

@@ -28,9 +28,16 @@ model = "acme/unheard-of"
 
 
 @pytest.fixture
-def stack(workspace: Workspace, stub_vllm: Path) -> Iterator[Stack]:
+def stack(workspace: Workspace, stub_vllm: Path, tmp_path: Path) -> Iterator[Stack]:
     """A card of 24 GB, and a model of 18 GiB in the cache of a machine without a network."""
-    environment = {"PYTHONPATH": str(NVML), "STAND_IN_GPU": "NVIDIA A30:24576", "HF_HUB_OFFLINE": "1"}
+    held = tmp_path / "held"
+    held.mkdir()
+    environment = {
+        "PYTHONPATH": str(NVML),
+        "STAND_IN_GPU": "NVIDIA A30:24576",
+        "STAND_IN_GPU_HELD": str(held),
+        "HF_HUB_OFFLINE": "1",
+    }
     stack = Stack(workspace, stub_vllm, environment=environment)
     write_cache(workspace.root / "models", MODEL, {"config.json": json.dumps(QWEN_32B).encode()})
     with_context(stack, 60000)

@@ -107,8 +107,26 @@ def test_a_gpu_profile_on_an_engine_without_gpus_is_refused() -> None:
 
 def test_a_gpu_profile_without_docker_needs_a_card_that_the_driver_shows() -> None:
     with pytest.raises(GpuNotAvailable):
-        plan(runtime="process", gpu_count=0)
-    assert plan(runtime="process", gpu_count=1).engine.argv[0] == "/vllm/bin/vllm"
+        plan(runtime="process", gpus=())
+    assert plan(runtime="process", gpus=("GPU-aaaa",)).engine.argv[0] == "/vllm/bin/vllm"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given"),
+    [
+        ("all", ("GPU-aaaa", "GPU-bbbb")),
+        ((1,), ("GPU-bbbb",)),
+        (("GPU-bbbb", "MIG-cccc"), ("GPU-bbbb", "MIG-cccc")),
+        ((7,), ("7",)),
+    ],
+)
+def test_without_docker_gpus_go_by_identifiers_that_cuda_and_the_driver_read_alike(
+    wanted: object, given: tuple[str, ...]
+) -> None:
+    gpu = plan(runtime="process", host={"gpus": wanted}).engine.gpu
+
+    assert gpu is not None
+    assert gpu.devices == given
 
 
 def test_both_containers_drop_what_they_do_not_need() -> None:

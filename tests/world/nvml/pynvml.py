@@ -9,6 +9,7 @@ STAND_IN_GPU_MUTE=1 is a driver that does not tell which process holds what, as 
 
 import os
 import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +91,8 @@ def nvmlDeviceGetMemoryInfo(handle: int) -> Memory:  # noqa: N802
 
 
 def nvmlDeviceGetUUID(handle: int) -> str:  # noqa: N802
-    return "GPU-dddddddd-dddd-dddd-dddd-dddddddddddd"
+    # Another folder is another card, so that tests which run at a time are no neighbours.
+    return f"GPU-{uuid.uuid5(uuid.NAMESPACE_URL, os.environ.get('STAND_IN_GPU_HELD', ''))}"
 
 
 def nvmlDeviceGetName(handle: int) -> str:  # noqa: N802
