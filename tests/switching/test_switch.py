@@ -436,3 +436,14 @@ def test_a_second_interruption_leaves_the_rest_to_the_next_command(coding: Stack
 
     assert done.returncode == 0, done.stderr
     assert is_over(coding, "coding")
+
+
+def test_when_nobody_reads_what_it_says_a_switch_still_leaves_a_model_that_serves(coding: Stack) -> None:
+    with coding.running("switch", "chat", "--json") as command:
+        assert command.stdout is not None
+        assert any('"phase": "start"' in line for line in command.stdout)
+        command.stdout.close()
+        command.stdout = None
+        assert command.wait(60) != 0
+
+    assert is_over(coding, "coding")
