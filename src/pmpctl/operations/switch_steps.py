@@ -191,8 +191,9 @@ class Steps:
         try:
             self.journal.enter(step, self.failure)
         except (DiskFull, WorkspaceNotWritable) as error:
-            # Without a journal no engine is stopped; but one that was stopped comes back, journal or not.
-            if not (step.is_way_back or step is Step.CLOSE):
+            # Without a journal no engine is stopped or started. From then on the last line that it has will do: what
+            # follows from it is the same, and the way back must not depend on it.
+            if step.number <= Step.START.number:
                 raise
             yield Notice("warning", f"{error.message}; going on without")
 
