@@ -6,10 +6,13 @@ import pytest
 
 from pmpctl.errors import CardNotFree
 from pmpctl.operations.card import EngineTrace, prove_free, trace_engine
+from pmpctl.operations.card_use import find_uses
+from pmpctl.operations.environment import Environment
 from pmpctl.planning.card_claim import CardClaim
 from pmpctl.planning.plan import GpuMethod, GpuRequest, Mount
 from pmpctl.runtime.docker import DockerRuntime
 from pmpctl.runtime.docker_connect import EngineClient
+from pmpctl.runtime.process import ProcessRuntime
 from pmpctl.workspace import Workspace
 from tests.cards import engine_of, install_card, plan_of, run_operation
 from tests.docker.conftest import UnitMaker
@@ -59,7 +62,7 @@ def test_processes_that_stay_in_the_control_group_of_a_container_are_ended(
 ) -> None:
     """A container of somebody else plays the one that was removed while its processes stayed."""
     held = install_card(tmp_path / "held", monkeypatch)
-    with foreign_container(client, base_image) as container:
+    with foreign_container(client, base_image, HostConfig={"NetworkMode": "none"}) as container:
         [orphan] = eventually(lambda: runtime.processes(container))
         (held / str(orphan.pid)).write_text("20480")
         plan = plan_of(workspace, engine_of("vllm", "--gpu-memory-utilization", "0.9"), "docker")
@@ -95,3 +98,38 @@ def test_another_workspaces_engine_is_known_with_its_folder_and_what_it_takes(
     assert found.claim == CardClaim(("0", "1"), 2, 0.45)
     assert found.processes
     assert found.processes <= runtime.processes(started.id)
+
+
+@pytest.mark.gpu_hook
+@pytest.mark.parametrize("engine", ["docker_host"], indirect=True)
+def test_a_workspace_of_processes_knows_the_workspace_of_a_container_on_its_card(
+    runtime: DockerRuntime,
+    make_unit: UnitMaker,
+    workspace: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = install_card(tmp_path / "held", monkeypatch)
+    workspace.secrets_dir.mkdir(parents=True)
+    started = runtime.start(
+        make_unit(
+            argv=("python3", "-c", SLEEPS, "--gpu-memory-utilization", "0.9"),
+            gpu=GpuRequest("device-requests"),
+            mounts=(Mount("bind", str(workspace.secrets_dir), "/run/secrets/pmpctl", read_only=True),),
+        )
+    )
+    process = eventually(lambda: max(runtime.processes(started.id), default=None))
+    assert process is not None
+    (held / str(process.pid)).write_text("1024")
+    other = Workspace(tmp_path / "other")
+    other.root.mkdir()
+    (other.root / "profiles.toml").write_text('[profiles.next]\nmodel = "acme/next"\n')
+    environment = Environment(other, None, "process", {"DOCKER_HOST": runtime.endpoint.url})
+
+    [use] = find_uses(environment, environment.profile_file(), ProcessRuntime(other), ("all",), 1)
+
+    [neighbour] = use.neighbours
+    assert neighbour.tenant.root == workspace.root
+    # 0.9 of 23.5 GiB, although it holds one so far.
+    assert neighbour.bytes == pytest.approx(0.9 * 23.5 * (1 << 30))
+    assert use.available_bytes == pytest.approx((24064 << 20) - neighbour.bytes, rel=1e-3)

@@ -12,6 +12,8 @@ from tests.docker.containers import foreign_container
 
 pytestmark = pytest.mark.docker
 
+ALONE = {"NetworkMode": "none"}
+
 LOOK = """
 import os, pathlib, sys
 print("arguments", *sys.argv[1:])
@@ -69,7 +71,7 @@ def test_a_trial_that_takes_too_long_is_given_up_and_removed(
 def test_what_a_killed_command_left_of_a_trial_goes_with_the_next_one_and_with_down(
     runtime: DockerRuntime, client: EngineClient, make_unit: UnitMaker, workspace: Workspace, base_image: str
 ) -> None:
-    with foreign_container(client, base_image, Labels={LABEL_TRIAL: "another-00000000"}) as foreign:
+    with foreign_container(client, base_image, Labels={LABEL_TRIAL: "another-00000000"}, HostConfig=ALONE) as foreign:
         for clear in (lambda: runtime.try_python(make_unit(), "", (), 60), runtime.clean):
             client.create_container_from_config({"Image": base_image, "Labels": {LABEL_TRIAL: workspace.id}}, None)  # type: ignore[no-untyped-call]
             clear()

@@ -183,7 +183,7 @@ def _not_free(plan: Plan, look: _Look, timeout_seconds: float) -> CardNotFree:
     if look.remaining:
         pids = " ".join(str(process.pid) for process in sorted(look.remaining))
         return CardNotFree(
-            f"not even SIGKILL ended what the old engine left: {', '.join(map(_describe, sorted(look.remaining)))}",
+            f"what the old engine left does not end: {', '.join(map(_describe, sorted(look.remaining)))}",
             cure=f"End it with `sudo kill -9 {pids}`; if it stays, it hangs in the GPU's driver: see `dmesg`, and "
             "restart the machine.",
             details=tuple(describe_holder(process) for use in look.uses for process in use.gpu.processes),
