@@ -33,4 +33,4 @@ unit: setup
 	$(BIN)/pytest tests/unit tests/contract
 
 test: lint
-	$(BIN)/pytest --cov --cov-report=term
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --cov --cov-report=term

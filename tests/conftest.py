@@ -14,6 +14,7 @@ from pmpctl.workspace import Workspace
 from tests import needs
 from tests.support import find_free_port
 
+_SHARED_ENGINES = {"docker": ("docker", "cdi", "gpu_hook"), "vllm": ("vllm",)}
 STUB_ENGINE = Path(__file__).parent / "world" / "stub_engine.py"
 
 
@@ -21,6 +22,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker, find in needs.BY_MARKER.items():
         if item.get_closest_marker(marker):
             needs.require(find)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares one engine follows one another on one of the workers that tests may be spread over."""
+    for item in items:
+        for group, markers in _SHARED_ENGINES.items():
+            if any(item.get_closest_marker(marker) for marker in markers):
+                item.add_marker(pytest.mark.xdist_group(group))
+                break
 
 
 @pytest.fixture(scope="session")

@@ -70,7 +70,7 @@ class Settings:
     body_seconds: int = 300
     body_stall_seconds: int = 30
     client_stall_seconds: int = 300
-    client_idle_seconds: int = 75
+    client_idle_seconds: int = 130
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
