@@ -1,7 +1,6 @@
 """The answer on its way to the client: how it is framed, and what of it has gone out."""
 
 import asyncio
-from http import HTTPStatus
 from typing import Literal
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -11,6 +10,7 @@ from pmp_gateway.failures import Headers
 from pmp_gateway.headers import is_event_stream
 
 _HTTP_1_0 = "1.0"
+_NO_CONTENT = 204
 
 
 class ClientAnswer:
@@ -32,7 +32,7 @@ class ClientAnswer:
     def send_whole(self, status: int, headers: Headers, body: bytes, *, keep_alive: bool) -> None:
         """The whole answer at once; `headers` say nothing of its length."""
         self.framing = "length"
-        framing = b"content-length: %d\r\n" % len(body) if status != HTTPStatus.NO_CONTENT else b""
+        framing = b"content-length: %d\r\n" % len(body) if status != _NO_CONTENT else b""
         head = self._head(status, headers, framing, keep_alive)
         self._exchange.bytes_sent += len(body)
         self._transport.write(head + body)

@@ -2,7 +2,6 @@
 
 import time
 from enum import Enum, auto
-from http import HTTPStatus
 from typing import Protocol
 
 from pmp_gateway.client_answer import ClientAnswer
@@ -18,6 +17,7 @@ _COLLECTED_BYTES = 1024 * 1024
 _MARK_BYTES = 32
 # The first part of an event waits for the rest of it, unless it is as large as this.
 _EVENT_PART_BYTES = 1024 * 1024
+_NO_CONTENT = 204
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
 # Proxies in front would collect the events otherwise.
@@ -69,7 +69,7 @@ class Passing:
         if 300 <= status < 400:
             self._asker.engine_failed(BackendBroken())
             return
-        length = 0 if status == HTTPStatus.NO_CONTENT else length_of(headers)
+        length = 0 if status == _NO_CONTENT else length_of(headers)
         self._status, self._headers = status, returned(headers)
         if is_event_stream(headers) and length is None and status == 200:
             self._mode = _Mode.EVENTS
