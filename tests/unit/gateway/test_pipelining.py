@@ -5,8 +5,10 @@ from contextlib import suppress
 
 import pytest
 
+from tests.support import eventually
+from tests.unit.gateway.conftest import StartGateway
 from tests.unit.gateway.gateway_process import GatewayProcess
-from tests.unit.gateway.refusals import refusal
+from tests.unit.gateway.refusals import last_refusal, refusal
 from tests.unit.gateway.stub import Backend, Call, answer_ok
 from tests.unit.gateway.wire import wire
 
@@ -125,3 +127,30 @@ async def test_offers_of_other_protocols_may_be_pipelined(gateway: GatewayProces
         for body in (b'{"ok": true}', b'{"ok": true}', b'{"ok": true}', b'{"status":"ok"}', b'{"ok": true}'):
             assert await connection.answer() == (200, body)
     assert len(backend.calls) == 4
+
+
+async def test_when_the_gateway_stops_what_waits_behind_an_answer_is_refused_after_it(
+    start_gateway: StartGateway, backend: Backend
+) -> None:
+    release = asyncio.Event()
+
+    async def wait(call: Call) -> None:
+        await release.wait()
+        await answer_ok(call)
+
+    backend.handler = wait
+    gateway = start_gateway()
+    async with wire(gateway.port) as connection, wire(gateway.port) as sends_its_body:
+        await sends_its_body.send(LINE + b"Content-Length: 2\r\n\r\n{")
+        await connection.send((LINE + b"Content-Length: 2\r\n\r\n{}") * 2)
+        await backend.next_call()
+        gateway.terminate()
+        await asyncio.to_thread(eventually, lambda: "stopping" in gateway.stderr)
+        release.set()
+        assert await connection.answer() == (200, b'{"ok": true}')
+        assert await last_refusal(connection) == (503, "gateway_stopping")
+        await sends_its_body.send(b"}")
+        assert await last_refusal(sends_its_body) == (503, "gateway_stopping")
+    assert await asyncio.to_thread(gateway.wait) == 0
+    assert len(backend.calls) == 1
+    assert "Traceback" not in gateway.stderr
