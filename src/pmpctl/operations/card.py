@@ -21,7 +21,9 @@ GRACE_SECONDS = 3.0
 """For processes that are just ending; the driver takes a moment to tear down what they had."""
 STABLE_LOOKS = 3
 STABLE_BYTES = 64 << 20
-"""By how much the free memory of an idle card may differ between two looks."""
+"""By how much the free memory of a card at rest may differ between two looks."""
+REST_SECONDS = 3.0
+"""After which enough is enough, also where another program, such as a desktop, takes and frees memory all the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,8 @@ def prove_free(
         look = wait.look(read_gpus())
         while not wait.is_over(look):
             seconds = time.monotonic() - began
-            if seconds > timeout_seconds:
-                if insist or look.remaining:
+            if seconds > timeout_seconds and not look.is_good:
+                if insist or look.is_held_by_us:
                     raise _not_free(plan, look, timeout_seconds)
                 yield Notice("warning", f"{_lack(plan, look)}; the engine is started even so")
                 break
@@ -106,6 +108,14 @@ class _Look:
         pairs = zip(self.uses, self.needed_bytes, strict=True)
         return max((max(0, needed - use.free_bytes) for use, needed in pairs), default=0)
 
+    @property
+    def is_held_by_us(self) -> bool:
+        return bool(self.remaining) or self.units_alive
+
+    @property
+    def is_good(self) -> bool:
+        return not self.is_held_by_us and not self.missing_bytes
+
     def is_like(self, other: "_Look") -> bool:
         pairs = zip(self.uses, other.uses, strict=False)
         return all(abs(mine.gpu.free_bytes - theirs.gpu.free_bytes) <= STABLE_BYTES for mine, theirs in pairs)
@@ -120,6 +130,7 @@ class _Wait:
     _sent: set[ProcessId] = field(default_factory=set)
     _told: str = ""
     _good: list[_Look] = field(default_factory=list)
+    _good_since: float = 0.0
 
     def look(self, gpus: Sequence[Gpu]) -> _Look:
         seen = {process for trace in self.left for process in trace.processes}
@@ -139,12 +150,16 @@ class _Wait:
 
     def is_over(self, look: _Look) -> bool:
         """The same good news several times in a row, since a driver frees in steps; the runtime's word counts once."""
-        good = not look.remaining and not look.units_alive and look.missing_bytes == 0
-        if not good or (self._good and not look.is_like(self._good[-1])):
+        if not look.is_good:
             self._good.clear()
-        if good:
-            self._good.append(look)
-        return good and (not look.uses or len(self._good) >= STABLE_LOOKS)
+            self._good_since = 0.0
+            return False
+        now = time.monotonic()
+        self._good_since = self._good_since or now
+        if self._good and not look.is_like(self._good[-1]):
+            self._good.clear()
+        self._good.append(look)
+        return not look.uses or len(self._good) >= STABLE_LOOKS or now - self._good_since > REST_SECONDS
 
     def end(self, processes: frozenset[ProcessId]) -> Iterator[Event]:
         for process in sorted(processes - self._sent):
@@ -192,12 +207,6 @@ def _not_free(plan: Plan, look: _Look, timeout_seconds: float) -> CardNotFree:
         return CardNotFree(
             f"{timeout_seconds:g} s after it was removed, the old engine still runs",
             cure="Another command may have started it again: see `pmpctl status`.",
-        )
-    if not look.missing_bytes:
-        return CardNotFree(
-            f"the free memory of the GPU did not come to rest within {timeout_seconds:g} s",
-            cure="`nvidia-smi` tells which programs use the GPU; end those that take and free memory all the time.",
-            details=tuple(describe_holder(process) for use in look.uses for process in use.others),
         )
     holders = [holder for use in look.uses for holder in use.holders]
     cure = next((use.cure for use in look.uses if use.cure), "")

@@ -112,7 +112,10 @@ def prepare_folders(environment: Environment, file: ProfileFile, plan: Plan) -> 
     """Make the folders and files that the plan mounts, for those who use them; the hub token is one of the files."""
     workspace = environment.workspace
     owner = owner_of(workspace)
-    for folder in (workspace.root / file.host.models_dir, (workspace.root / file.gateway.auth_config).parent):
+    models_dir = workspace.root / file.host.models_dir
+    # Made before an engine in a container makes them as root, which would keep everybody else from downloading.
+    hub_folders = (models_dir / "hub", models_dir / "hub" / ".locks")
+    for folder in (models_dir, *hub_folders, (workspace.root / file.gateway.auth_config).parent):
         make_folder(folder, uid=owner[0], gid=owner[1])
     for folder in (workspace.control_dir, workspace.secrets_dir, workspace.cache_dir, workspace.logs_dir):
         make_folder(folder, uid=owner[0], gid=owner[1], mode=0o700)

@@ -163,6 +163,7 @@ def _download(
         "spare_bytes": SPARE_BYTES,
     }
     variables = {name: environment.variables[name] for name in HELPER_VARIABLES if name in environment.variables}
+    variables["HF_HOME"] = str(environment.workspace.cache_dir / "huggingface")
     before_bytes, total_bytes, done = downloaded_bytes(cache, profile.model), None, False
     with helper("pmpctl.hub.download", order, variables) as downloader:
         while not downloader.ended:

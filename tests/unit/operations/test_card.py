@@ -1,5 +1,6 @@
 """The proof that the card is free: real processes that hold memory, as a stand-in for the driver tells it."""
 
+import itertools
 import os
 import subprocess
 import threading
@@ -90,6 +91,28 @@ def test_a_card_whose_memory_still_comes_back_is_not_free_yet(
 
         assert quiet.is_set()
         assert proof.enough
+
+
+def test_a_program_that_takes_and_frees_all_the_time_is_no_obstacle_where_there_is_enough(
+    held: Path, runtime: ProcessRuntime, workspace: Workspace
+) -> None:
+    over = threading.Event()
+
+    def draw(path: Path) -> None:
+        for number in itertools.count():
+            path.with_suffix(".new").write_text(str(1000 + number % 40 * 200))
+            path.with_suffix(".new").replace(path)
+            if over.wait(0.03):
+                return
+
+    with holding(held, 1000, "desktop") as desktop:
+        threading.Thread(target=draw, args=(held / str(desktop.pid),)).start()
+        try:
+            proof = run_operation(prove_free(runtime, asking_for(workspace, *HALF), (), timeout_seconds=1))
+        finally:
+            over.set()
+
+    assert proof.enough
 
 
 def test_whoever_else_holds_the_card_is_named_and_left_alone(
