@@ -91,9 +91,13 @@ def _restore(back: Steps, source: RecordedPlan) -> Operation[None]:
 def _give_up(back: Steps) -> Operation[None]:
     """The engine that failed stays, stopped, for `status` and `logs` to tell of."""
     yield from back.close()
-    for state in back.runtime.units():
-        if state.role == "engine":
-            back.runtime.stop(state, 5)
+    try:
+        for state in back.runtime.units():
+            if state.role == "engine":
+                back.runtime.stop(state, 5)
+    except PmpctlError as error:
+        # A runtime that does not answer must not hide why the switch failed.
+        yield Notice("warning", f"{error.message}; the engine that failed is left as it is")
 
 
 def _keep_logs(workspace: Workspace, runtime: Runtime, engines: Sequence[UnitState]) -> Operation[None]:

@@ -88,6 +88,8 @@ def gateway_unit(context: Context, listener: Listener) -> Unit:
         ports=(PortBinding(listener.host, listener.port, GATEWAY_PORT),),
         network=context.network,
         network_alias="gateway",
+        # After a crash of its own, Docker takes what is `unless-stopped` for stopped by hand.
+        restart="always",
         user=f"{user[0]}:{user[1]}",
         read_only=True,
         pids_limit=256,

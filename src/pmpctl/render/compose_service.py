@@ -10,7 +10,7 @@ from pmpctl.planning.engine_unit import HUB_CACHE, SECRETS
 from pmpctl.planning.gateway_unit import AUTH_DIR, CONTROL_DIR
 from pmpctl.planning.gpu import cdi_names, runtime_environment
 from pmpctl.planning.listen import host_address
-from pmpctl.planning.plan import UNLESS_CRASH_LOOP, GpuRequest, HealthCheck, ImageBuild, Mount, Plan, PortBinding, Unit
+from pmpctl.planning.plan import GpuRequest, HealthCheck, ImageBuild, Mount, Plan, PortBinding, Unit
 
 MADE_IF_MISSING = (HUB_CACHE, SECRETS, AUTH_DIR)
 
@@ -52,8 +52,8 @@ def service(unit: Unit, plan: Plan, layout: Layout) -> dict[str, Any]:
         "shm_size": _size(unit.shm_size_bytes) if unit.shm_size_bytes else None,
         "ulimits": {"memlock": unit.memlock_bytes} if unit.memlock_bytes else None,
         "healthcheck": _health_check(unit.health) if unit.health else None,
-        # Compose has no word for the end of a crash loop.
-        "restart": "unless-stopped" if unit.restart == UNLESS_CRASH_LOOP else unit.restart,
+        # Compose has no word for the end of a crash loop, and leaves the policy of what it stops as it is.
+        "restart": "unless-stopped",
         "stop_grace_period": f"{unit.stop_timeout_seconds}s",
         "logging": {
             "driver": "json-file",
