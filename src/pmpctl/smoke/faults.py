@@ -75,6 +75,11 @@ def failed_connection(asked: str, host: str, error: Exception, timeout_seconds: 
         return Failed(
             f"{asked}: what {host} answers is not HTTP", "If that port speaks TLS, write https:// in the URL."
         )
+    if isinstance(error, httpx.RemoteProtocolError) and "without sending a response" in str(error):
+        return Failed(
+            f"{asked}: {host} closed the connection without an answer",
+            "If that port speaks TLS, write https:// in the URL; else its log says why (`pmpctl logs gateway`).",
+        )
     if isinstance(error, httpx.LocalProtocolError):
         return Failed(f"{asked}: the request cannot be sent", "Check that the token is one line of plain characters.")
     return Failed(
