@@ -73,7 +73,7 @@ class Answer:
 
     @cached_property
     def _parsed(self) -> Any:
-        return json.loads(self.body)
+        return parse_json(self.body)
 
     @property
     def _is_html(self) -> bool:
@@ -102,7 +102,7 @@ class ChatAnswer:
     reasoning: str
     tool_calls: tuple[ToolCall, ...]
     finish_reason: str | None
-    usage: Mapping[str, Any] | None
+    usage: Mapping[str, int] | None
     raw: Mapping[str, Any]
     seconds: float
 
@@ -121,8 +121,8 @@ class ChatAnswer:
                 text_of(message.get("content")),
                 text_of(message.get("reasoning") or message.get("reasoning_content")),
                 calls,
-                choice.get("finish_reason"),
-                data.get("usage"),
+                reason_of(choice),
+                usage_of(data),
                 data,
                 answer.seconds,
             )
@@ -146,6 +146,28 @@ def require_content(asked: str, content: object, finish_reason: str | None) -> N
             f"{asked}: HTTP 200, but the answer is empty (finish_reason {finish_reason})",
             "The model ended its answer at once: see whether the chat template is the model's own, and the engine log.",
         )
+
+
+def parse_json(text: bytes | str) -> Any:
+    """Raises ValueError, also for what could be parsed but not be passed on: half characters, and endless nesting."""
+    try:
+        data = json.loads(text)
+        json.dumps(data, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    return data
+
+
+def reason_of(choice: Mapping[str, Any]) -> str | None:
+    return text_of(choice.get("finish_reason")) or None
+
+
+def usage_of(data: Mapping[str, Any]) -> Mapping[str, int] | None:
+    """The counts in it; what is no count is none."""
+    usage = data.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    return {name: count for name, count in usage.items() if isinstance(count, int)} or None
 
 
 def text_of(content: Any) -> str:

@@ -112,7 +112,9 @@ class Api:
                     answer = Answer(asked, response.status_code, dict(response.headers), content, 0).require_ok()
                     answer.json()
                     raise Failed(f"{asked}: the answer is no stream, but {kind or 'of no named type'}", API_CURE)
-                yield ChatStream(asked, response, began, lambda error: self._failed(asked, error))
+                yield ChatStream(
+                    asked, response, began, self.target.timeout_seconds, lambda error: self._failed(asked, error)
+                )
         except httpx.HTTPError as error:
             raise self._failed(asked, error) from error
 

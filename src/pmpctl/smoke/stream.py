@@ -2,17 +2,20 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import httpx
 
-from pmpctl.smoke.answer import ToolCall, excerpt, require_content, text_of
+from pmpctl.smoke.answer import ToolCall, excerpt, parse_json, reason_of, require_content, text_of, usage_of
 from pmpctl.smoke.check import Failed
 from pmpctl.smoke.faults import API_CURE
 
 _LONGEST_LINE_BYTES = 1 << 20
+_LARGEST_STREAM_BYTES = 16 << 20
+# A stream may go on for longer than one may keep us waiting, but not for ever.
+_LONGEST_STREAM_IN_TIMEOUTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +40,24 @@ class ChatStream:
     """
 
     def __init__(
-        self, asked: str, response: httpx.Response, began: float, failed: Callable[[Exception], Failed]
+        self,
+        asked: str,
+        response: httpx.Response,
+        began: float,
+        timeout_seconds: float,
+        failed: Callable[[Exception], Failed],
     ) -> None:
         self._asked = asked
         self._response = response
         self._began = began
+        self._timeout_seconds = timeout_seconds
+        self._heard = began
         self._failed = failed
         self._calls: dict[int, _CallParts] = {}
         self.text = ""
         self.reasoning = ""
         self.finish_reason: str | None = None
-        self.usage: dict[str, Any] | None = None
+        self.usage: Mapping[str, int] | None = None
         self.done = False
         """Whether the stream ended with `[DONE]`."""
         self.arrivals: list[float] = []
@@ -84,6 +94,7 @@ class ChatStream:
             if line.startswith(":"):
                 self.comments += 1
             elif line.startswith("data:"):
+                self._heard = time.monotonic()
                 data.append(line.removeprefix("data:").removeprefix(" "))
             elif not line and data:
                 yield "\n".join(data)
@@ -93,8 +104,11 @@ class ChatStream:
 
     def _lines(self) -> Iterator[str]:
         rest = b""
+        total_bytes = 0
         try:
             for received in self._response.iter_bytes():
+                total_bytes += len(received)
+                self._require_end_in_sight(total_bytes)
                 *lines, rest = (rest + received).split(b"\n")
                 for line in lines:
                     yield line.removesuffix(b"\r").decode(errors="replace")
@@ -108,9 +122,21 @@ class ChatStream:
         if rest:
             yield rest.decode(errors="replace")
 
+    def _require_end_in_sight(self, total_bytes: int) -> None:
+        now = time.monotonic()
+        # Comments keep a connection alive, and are no answer.
+        if now - self._heard > self._timeout_seconds:
+            raise httpx.ReadTimeout("only comments came")
+        too_long = now - self._began > _LONGEST_STREAM_IN_TIMEOUTS * self._timeout_seconds
+        if too_long or total_bytes > _LARGEST_STREAM_BYTES:
+            raise Failed(
+                f"{self._asked}: the stream does not end: {len(self.arrivals)} chunks, {total_bytes >> 20} MiB",
+                "See whether the server takes notice of max_tokens; clients would wait for ever.",
+            )
+
     def _parse(self, data: str) -> dict[str, Any]:
         try:
-            chunk = json.loads(data)
+            chunk = parse_json(data)
         except ValueError as error:
             raise Failed(
                 f"{self._asked}: an event of the stream is not JSON: {excerpt(data.encode())!r}", API_CURE
@@ -127,13 +153,13 @@ class ChatStream:
         return chunk
 
     def _take(self, chunk: Chunk) -> None:
-        self.usage = chunk.data.get("usage") or self.usage
+        self.usage = usage_of(chunk.data) or self.usage
         try:
             for choice in chunk.data.get("choices") or ():
-                self.finish_reason = choice.get("finish_reason") or self.finish_reason
+                self.finish_reason = reason_of(choice) or self.finish_reason
                 if self._take_delta(choice.get("delta") or {}):
                     self.arrivals.append(chunk.seconds)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             came = excerpt(json.dumps(chunk.data).encode())
             raise Failed(f"{self._asked}: a chunk is none of a chat: {came!r}", API_CURE) from error
 
@@ -146,8 +172,8 @@ class ChatStream:
         calls = delta.get("tool_calls") or ()
         for call in calls:
             parts = self._calls.setdefault(int(call["index"]), _CallParts())
-            parts.id = parts.id or call.get("id") or ""
+            parts.id = parts.id or text_of(call.get("id"))
             function = call.get("function") or {}
-            parts.name += function.get("name") or ""
-            parts.arguments += function.get("arguments") or ""
+            parts.name += text_of(function.get("name"))
+            parts.arguments += text_of(function.get("arguments"))
         return bool(text or reasoning or calls)

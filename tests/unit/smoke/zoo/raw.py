@@ -18,6 +18,7 @@ _EVENT = b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"content": "
 
 def speaks_something_else(client: socket.socket) -> None:
     client.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+    says_nothing(client)
 
 
 def closes_at_once(client: socket.socket) -> None:
