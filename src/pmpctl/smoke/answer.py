@@ -2,6 +2,7 @@
 
 import json
 import re
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ from pmpctl.smoke.check import Failed
 from pmpctl.smoke.faults import API_CURE, HTML_CURE, cure_for_status
 
 _EXCERPT_CHARACTERS = 200
+_TOKEN_CHARACTERS = string.ascii_letters + string.digits + "-._~+/="
 _TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 
@@ -180,6 +182,10 @@ def text_of(content: Any) -> str:
 
 
 def excerpt(body: bytes, characters: int = _EXCERPT_CHARACTERS) -> str:
-    """The beginning on one line, as it may stand in a table."""
-    text = " ".join(body[: characters * 8].decode(errors="replace").split())
-    return text if len(text) <= characters else text[:characters] + "..."
+    """The beginning on one line, as it may stand in a table; a word at its end that might be part of a secret goes."""
+    seen = body[: characters * 8]
+    text = " ".join(seen.decode(errors="replace").split())
+    if len(text) <= characters and len(seen) == len(body):
+        return text
+    # What is printed is freed of secrets, which are known whole only.
+    return text[:characters].rstrip(_TOKEN_CHARACTERS) + "..."
