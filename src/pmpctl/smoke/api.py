@@ -126,8 +126,8 @@ class Api:
         self, method: str, path: str, json: Any, headers: Mapping[str, str] | None, token: str | _Own | None
     ) -> Iterator[httpx.Response]:
         given = self.target.token if isinstance(token, _Own) else token
-        # As bytes: a token with other letters is for the server to refuse.
-        own = {} if given is None else {b"authorization": f"Bearer {given}".encode()}
+        # As bytes: a token with other letters is for the server to refuse. No header may end in a space.
+        own = {} if given is None else {b"authorization": f"Bearer {given}".rstrip(" ").encode()}
         others = {name.encode(): value.encode() for name, value in (headers or {}).items()}
         with self._client.stream(method, path, json=json, headers=own | others) as response:
             yield response

@@ -76,6 +76,22 @@ def test_a_request_goes_without_a_token_or_with_another_where_it_is_told_to() ->
     assert [asked.headers.get("authorization") for asked in server.asked] == [None, "Bearer another"]
 
 
+def test_an_empty_token_is_sent_as_such() -> None:
+    with serving(lambda reply: reply.json({})) as server, api(server.url, "a-token") as opened:
+        opened.request("GET", "/v1/models", token="")
+
+    assert [asked.headers.get("authorization") for asked in server.asked] == ["Bearer"]
+
+
+@pytest.mark.parametrize("before", ["x" * 190 + " ", " " * 1500 + "x ", '{"quoted":"' + "x" * 180 + '","token":"'])
+def test_an_excerpt_ends_before_what_may_be_half_a_token(before: str) -> None:
+    """The redactor knows the token whole, and would not find its half."""
+    said = f"{before}{'secret-' * 40}"
+    with serving(lambda reply: reply.content(said.encode(), status=500)) as server:
+        found = failure_of_chat(server.url)
+    assert "secret" not in found.what
+
+
 def test_tool_calls_are_an_answer_without_text() -> None:
     call = {"id": "call-1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Paris"}'}}
     said = completion(None, "tool_calls", tool_calls=[call])

@@ -1,6 +1,7 @@
 """Faults of answers and streams: their pace, their end, what is counted, and what they leave behind."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -93,15 +94,20 @@ class StreamIgnored(WellBehaved):
         await exchange.answer(200, self.whole(reply))
 
 
+class _Deaf(Exchange):
+    @contextlib.asynccontextmanager
+    async def until_gone(self) -> AsyncIterator[None]:
+        yield
+
+
 class KeepsGenerating(WellBehaved):
     """Does not notice that a client has left, and takes one request at a time."""
+
+    exchange_type = _Deaf
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.slots = asyncio.Semaphore(1)
-
-    async def stream(self, exchange: Exchange, reply: Reply, body: dict[str, Any]) -> None:
-        await asyncio.shield(super().stream(exchange, reply, body))
 
 
 class ThinksAloud(WellBehaved):

@@ -28,7 +28,7 @@ class ResultsDropped(WellBehaved):
 
     def understand(self, body: dict[str, Any]) -> dict[str, Any]:
         told = [message for message in body["messages"] if message["role"] != "tool"]
-        return {**body, "messages": told, "tools": None}
+        return {**body, "messages": told}
 
 
 class ResultsForgotten(WellBehaved):
