@@ -64,4 +64,4 @@ def test_it_refuses_in_the_form_of_openai(client: openai.OpenAI, url: str) -> No
 
 def test_it_lists_the_model_with_its_context(client: openai.OpenAI) -> None:
     (card,) = client.models.list().data
-    assert (card.id, card.model_dump()["max_model_len"]) == (MODEL, 2048)
+    assert (card.id, card.model_dump()["max_model_len"]) == (MODEL, 4096)

@@ -13,7 +13,7 @@ from tests.unit.smoke.zoo.mind import Call, Mind, Reply, prompt_tokens
 TOKEN = "zoo-token-for-the-keepers-only"
 MODEL = "llm"
 ROLES = ("system", "developer", "user", "assistant", "tool")
-SECONDS_A_WORD = 0.002
+SECONDS_A_WORD = 0.001
 
 Message = dict[str, Any]
 
@@ -28,7 +28,7 @@ class Refusal(Exception):
 
 class WellBehaved:
     models: tuple[str, ...] = (MODEL,)
-    max_model_len = 2048
+    max_model_len = 4096
     exchange_type = Exchange
 
     def __init__(self, token: str | None = TOKEN, *, thinks: bool = False, strict_ids: bool = False) -> None:

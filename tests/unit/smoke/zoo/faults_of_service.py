@@ -64,7 +64,7 @@ class NoMaxModelLen(WellBehaved):
 
 
 class SmallerThanPlanned(WellBehaved):
-    max_model_len = 1024
+    max_model_len = 2048
 
 
 class UnknownRouteAnswers(WellBehaved):

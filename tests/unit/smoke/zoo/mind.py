@@ -142,6 +142,8 @@ def _within_limits(reply: Reply, body: dict[str, Any]) -> Reply:
         if found:
             reply = replace(reply, words=say(before).words)
     limit = body.get("max_completion_tokens") or body.get("max_tokens") or 4096
-    if len(reply.words) > limit:
-        return replace(reply, words=reply.words[:limit], finish_reason="length")
-    return reply
+    thoughts = say(reply.reasoning).words
+    if len(thoughts) + len(reply.words) <= limit:
+        return reply
+    said = reply.words[: max(0, limit - len(thoughts))]
+    return replace(reply, reasoning="".join(thoughts[:limit]), words=said, finish_reason="length")
