@@ -95,7 +95,7 @@ def call(city: str, call_id: str) -> Message:
     }
 
 
-def calls(cities: Sequence[str], ids: Sequence[str], content: Any = None) -> Message:
+def calls(cities: Sequence[str], ids: Sequence[str], content: Any = "") -> Message:
     """The assistant's turn that calls the tool for each city."""
     made = [call(city, call_id) for city, call_id in zip(cities, ids, strict=True)]
     return {"role": "assistant", "content": content, "tool_calls": made}
