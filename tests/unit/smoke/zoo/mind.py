@@ -61,6 +61,8 @@ class Mind:
             return say(json.dumps(_instance(schema, asked)))
         if wanted := re.search(r"\b(?:say|reply with|answer with)\b\W*(\w+)", asked, re.IGNORECASE):
             return say(wanted[1])
+        if body.get("tools"):
+            return say("That needs no tool.")
         return Reply(words=tuple(f"{word} " for word in itertools.islice(itertools.cycle(_NUMBERS), 4096)))
 
     def _calls(self, body: dict[str, Any], asked: str) -> list[Call]:
