@@ -1,11 +1,10 @@
 """How the tools checks ask, and what they find wrong with the calls that come back."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pmpctl.smoke import prompts
-from pmpctl.smoke.answer import ChatAnswer, ToolCall, excerpt
+from pmpctl.smoke.answer import ChatAnswer, ToolCall, excerpt, parse_json
 from pmpctl.smoke.api import Api, Message
 from pmpctl.smoke.check import Failed
 from pmpctl.smoke.stream import ChatStream
@@ -136,7 +135,7 @@ def judge_arguments(call: ToolCall) -> None:
     if call.name != "get_weather":
         raise Failed(f"a tool was called that there is not: {call.name!r}", _BROKEN_CURE)
     try:
-        arguments = json.loads(call.arguments)
+        arguments = parse_json(call.arguments)
     except ValueError as error:
         raise Failed(
             f"the call's arguments are no JSON: {excerpt(call.arguments.encode())!r}", _parser_cure()

@@ -1,10 +1,9 @@
 """Checks of constrained output and of reasoning that is kept apart."""
 
-import json
 from typing import Any
 
 from pmpctl.smoke import prompts
-from pmpctl.smoke.answer import excerpt
+from pmpctl.smoke.answer import excerpt, parse_json
 from pmpctl.smoke.api import Api
 from pmpctl.smoke.check import Check, Failed, Group, Passed, Skipped, Warned
 from pmpctl.smoke.tool_calling import ask, ask_streamed
@@ -25,7 +24,7 @@ def _schema(api: Api) -> Passed:
 
 def _parsed(text: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return None
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.unit.smoke.zoo import faults_of_service as service
 from tests.unit.smoke.zoo import faults_of_streams as streams
 from tests.unit.smoke.zoo import faults_of_tools as tools
 from tests.unit.smoke.zoo.api import TOKEN, WellBehaved
+from tests.unit.smoke.zoo.mind import Reply
 from tests.unit.smoke.zoo.serving import served
 
 CALLS = frozenset({"tool-call", "tool-call-streamed", "tools-parallel", "tools-parallel-streamed"})
@@ -107,3 +109,22 @@ def test_a_server_that_thinks_passes_with_its_reasoning_parser() -> None:
 def test_a_template_of_mistrals_kind_may_refuse_short_ids_clearly() -> None:
     with served(WellBehaved(strict_ids=True)) as url:
         assert not_passed(replace(target(url), tool_call_parser="mistral", tokenizer_mode="mistral")) == {}
+
+
+class Babbles(WellBehaved):
+    """A model whose weights are damaged, and that opens brackets without end."""
+
+    def shape(self, reply: Reply, body: dict[str, Any]) -> Reply:
+        babble = "[" * 2_000
+        return replace(
+            reply,
+            words=("" if reply.calls else babble,),
+            calls=tuple(replace(c, arguments=babble) for c in reply.calls),
+        )
+
+
+def test_a_model_that_babbles_is_no_crash() -> None:
+    with served(Babbles()) as url:
+        found = not_passed(target(url))
+    assert "arguments are no JSON" in found["tool-call"].detail
+    assert "does not obey the schema" in found["schema"].detail
