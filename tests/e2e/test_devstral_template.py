@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pmpctl.profiles.templates import builtin_templates
+from pmpctl.smoke.tools_shapes import recorded_shapes
 from tests.e2e.ask_vllm import ask_vllm
 from tests.unit.chat_templates.render import render
 
@@ -58,13 +59,23 @@ CONVERSATIONS: list[list[dict[str, Any]]] = [
 ]
 
 
-CASES = [(messages, tools) for messages in CONVERSATIONS for tools in (None, TOOLS)]
+CLIENTS = [(request["messages"], request.get("tools")) for shape in recorded_shapes() for request in shape.requests]
+CASES = [(messages, tools) for messages in CONVERSATIONS for tools in (None, TOOLS)] + CLIENTS
+
+
+def for_mistral(message: dict[str, Any]) -> dict[str, Any]:
+    """Of a result in parts Mistral's template writes the list as Python shows it; what is meant is the text."""
+    if message["role"] != "tool" or isinstance(message["content"], str):
+        return message
+    return {**message, "content": "".join(part["text"] for part in message["content"])}
 
 
 @pytest.fixture(scope="module")
 def mistral(vllm_program: Path) -> Any:
     question = {
-        "conversations": [{"messages": messages, "tools": tools} for messages, tools in CASES],
+        "conversations": [
+            {"messages": [for_mistral(message) for message in messages], "tools": tools} for messages, tools in CASES
+        ],
         "ours": builtin_templates()["devstral"].read_text(),
     }
     return ask_vllm(vllm_program, "mistral_templates.py", question)

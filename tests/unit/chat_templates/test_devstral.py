@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from jinja2.exceptions import TemplateError
 
+from pmpctl.smoke.tools_shapes import Recorded, recorded_shapes
 from tests.unit.chat_templates.render import render
 
 WEATHER: dict[str, Any] = {
@@ -127,3 +128,12 @@ def test_a_developer_speaks_as_the_system_and_other_roles_are_refused() -> None:
     assert rendered({"role": "developer", "content": "x"}, user("y")) == rendered(system("x"), user("y"))
     with pytest.raises(TemplateError, match='The role "function" is none of system, user, assistant and tool'):
         rendered(user("a"), {"role": "function", "content": "b"})
+
+
+@pytest.mark.parametrize("shape", recorded_shapes(), ids=lambda shape: shape.client)
+def test_what_clients_send_is_taken_with_their_calls_and_results(shape: Recorded) -> None:
+    for request in shape.requests:
+        text = render("devstral", request["messages"], request.get("tools"))
+        results = sum(message["role"] == "tool" for message in request["messages"])
+        assert text.count('[TOOL_CALLS]get_weather[ARGS]{"city": "Rome"}') == results
+        assert text.count('[TOOL_RESULTS]{"city": "Rome", "sky": "windy", "celsius": 19}[/TOOL_RESULTS]') == results

@@ -14,7 +14,7 @@ from pmpctl.smoke.tools import TOOLS
 from pmpctl.smoke.tools_shapes import recorded_shapes
 from tests.unit.smoke.zoo import faults_of_streams as streams
 from tests.unit.smoke.zoo import faults_of_tools as faults
-from tests.unit.smoke.zoo.api import TOKEN, WellBehaved
+from tests.unit.smoke.zoo.api import TOKEN, Refusal, WellBehaved
 from tests.unit.smoke.zoo.mind import Reply, say
 from tests.unit.smoke.zoo.serving import served
 
@@ -149,7 +149,7 @@ def test_a_system_message_at_the_end_that_is_refused_fails_the_client_that_sends
             messages = body["messages"]
             assert isinstance(messages, list)
             if len(messages) > 1 and messages[-1]["role"] == "system":
-                raise faults.Refusal(400, "Unexpected role 'system' after role 'user'")
+                raise Refusal(400, "Unexpected role 'system' after role 'user'")
 
     found = caught(NoSystemAtTheEnd())
 
