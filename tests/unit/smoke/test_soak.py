@@ -1,0 +1,82 @@
+"""A soak of seconds against small servers: errors, restarts and growth are told, and Ctrl-C leaves a report."""
+
+import itertools
+from collections.abc import Callable
+
+from pmpctl.smoke.check import Verdict
+from pmpctl.smoke.soak import GROWTH_BYTES, SoakReport, UnitVitals, Vitals, soak
+from pmpctl.smoke.target import Target
+from tests.unit.smoke.zoo.api import TOKEN, Refusal, WellBehaved
+from tests.unit.smoke.zoo.exchange import Exchange
+from tests.unit.smoke.zoo.serving import served
+
+MINUTES = 0.04
+
+
+class FailsEveryFifth(WellBehaved):
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = itertools.count(1)
+
+    async def chat(self, exchange: Exchange) -> None:
+        if next(self.numbers) % 5 == 0:
+            raise Refusal(503, "The engine is away.", "server_error")
+        await super().chat(exchange)
+
+
+def run(
+    server: WellBehaved, read_vitals: Callable[[], Vitals] | None = None, *, interrupt: bool = False
+) -> tuple[SoakReport, dict[str, Verdict]]:
+    with served(server) as url:
+        target = Target(url, token=TOKEN, tool_call_parser="hermes", timeout_seconds=10)
+        soaking = soak(target, MINUTES, 3, read_vitals)
+        try:
+            next(soaking)
+            next(soaking)
+            while not interrupt:
+                next(soaking)
+            soaking.throw(KeyboardInterrupt())
+        except StopIteration as stop:
+            report: SoakReport = stop.value
+    return report, {result.name: result.verdict for result in report.results}
+
+
+def test_a_good_api_passes_with_its_latencies() -> None:
+    report, verdicts = run(WellBehaved())
+
+    assert verdicts["soak-errors"] is Verdict.PASS, report
+    assert verdicts["soak-restarts"] is verdicts["soak-memory"] is Verdict.SKIPPED
+    figures = report.results[1].figures
+    assert 0 < figures["first_token_p50_ms"] <= figures["first_token_p99_ms"] <= figures["answer_p99_ms"]
+
+
+def test_errors_are_counted_and_the_first_is_quoted() -> None:
+    report, verdicts = run(FailsEveryFifth())
+
+    assert verdicts["soak-errors"] is Verdict.FAIL
+    assert "HTTP 503: The engine is away." in report.results[0].detail
+    assert 0 < report.results[0].figures["errors"] < report.results[0].figures["requests"]
+
+
+def test_a_restart_fails_and_growth_warns() -> None:
+    starts = itertools.count()
+
+    def vitals() -> Vitals:
+        number = next(starts)
+        grown = UnitVitals(True, (0, 1.0), GROWTH_BYTES * 2 * number)
+        return {"engine": UnitVitals(True, (min(number, 1), 1.0), 1), "gateway": grown}
+
+    report, verdicts = run(WellBehaved(), vitals)
+
+    assert verdicts["soak-restarts"] is Verdict.FAIL
+    assert report.results[2].detail.endswith("engine")
+    assert verdicts["soak-memory"] is Verdict.WARN
+    assert "gateway" in report.results[3].detail
+
+
+def test_an_interruption_leaves_a_report_of_what_was_seen() -> None:
+    report, verdicts = run(WellBehaved(), interrupt=True)
+
+    assert report.interrupted
+    assert report.results[0].figures["requests"] > 0
+    assert verdicts["soak-errors"] is Verdict.PASS, report
