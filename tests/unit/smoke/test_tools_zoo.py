@@ -44,8 +44,8 @@ def caught(server: Callable[[], WellBehaved], by: str, words: str, cure: str = "
 SPECIMENS = (
     caught(tools.LongIdsRefused, "tool-ids-long", "HTTP 400: Tool call id was", "chat_template"),
     caught(tools.ShortIdsFail, "tool-ids-short", "HTTP 500"),
-    caught(tools.ResultsDropped, "tool-round tool-round-parallel", "result", "chat_template"),
-    caught(tools.ResultsForgotten, "tool-round tool-round-parallel", "result", "chat_template"),
+    caught(tools.ResultsDropped, "tool-round", "result", "chat_template"),
+    caught(tools.ResultsForgotten, "tool-round", "result", "chat_template"),
     Specimen(tools.CallsAsText, CALLS | {"tool-named", "tool-required"}, "call", "tool_call_parser"),
     Specimen(tools.CallsAsTextInStream, STREAMED_CALLS, "call", "tool_call_parser"),
     Specimen(tools.ArgumentsBroken, CALLS, "arguments are no JSON", "tool_call_parser"),
