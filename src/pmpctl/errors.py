@@ -198,6 +198,20 @@ class HubUnreachable(PmpctlError):
     exit_status = ExitStatus.NETWORK
 
 
+class ApiFailed(PmpctlError):
+    """The API that shall be measured cannot be reached, refuses, or answered no request."""
+
+    code = "api_failed"
+    exit_status = ExitStatus.NETWORK
+
+
+class Interrupted(PmpctlError):
+    """Somebody stopped a measurement; what was measured until then stands beside it."""
+
+    code = "interrupted"
+    exit_status = ExitStatus.INTERRUPTED
+
+
 class DoesNotFit(PmpctlError):
     """The model, with its settings, needs more memory than the card has."""
 

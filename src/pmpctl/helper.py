@@ -1,6 +1,6 @@
 """The inside of a helper process: an order comes on stdin, what it tells goes to stdout as a JSON object a line.
 
-It imports little, and works at a low priority: it runs while an engine serves.
+It imports little, and unless told otherwise works at a low priority: it runs while an engine serves.
 """
 
 import json
@@ -17,9 +17,13 @@ class Tell(Protocol):
     def __call__(self, **words: Any) -> None: ...
 
 
-def serve(work: Callable[[dict[str, Any], Tell], None], clean_up: Callable[[], None] = lambda: None) -> None:
+def serve(
+    work: Callable[[dict[str, Any], Tell], None],
+    clean_up: Callable[[], None] = lambda: None,
+    niceness: int = NICENESS,
+) -> None:
     """Work on the one order; cleans up and ends at once when whoever gave it is gone, or has had enough."""
-    os.nice(NICENESS)
+    os.nice(niceness)
     order = json.loads(sys.stdin.readline())
 
     def end_with_parent() -> None:

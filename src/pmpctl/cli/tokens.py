@@ -1,18 +1,16 @@
 """`token`: who may use the API."""
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pmpctl.cli.api_access import read_token_file
 from pmpctl.cli.app import CommandGroup
 from pmpctl.cli.arguments import DryRun
 from pmpctl.cli.context import Globals
 from pmpctl.host.token_entries import LARGEST_LIMIT
-
-_LONGEST_READ = 4096
 
 app = typer.Typer(cls=CommandGroup, add_completion=False, rich_markup_mode=None)
 
@@ -57,7 +55,7 @@ def add(
     from pmpctl.ui.token_views import token_added_view
 
     options: Globals = ctx.obj
-    own = _read_own(token_file) if token_file else None
+    own = read_token_file(token_file) if token_file else None
     if own is not None:
         options.ui.redactor.register(own)
     new = tokens.NewToken(
@@ -105,20 +103,3 @@ def revoke(
     result = options.ui.run(operation(options.environment, names, allow_open=allow_open))
     data = {"dry_run": dry_run, **as_data(result)}
     options.ui.result("token revoke", data, partial(tokens_revoked_view, result=result))
-
-
-def _read_own(file: Path) -> str:
-    from pmpctl.errors import UsageError
-
-    try:
-        if str(file) == "-":
-            return sys.stdin.read(_LONGEST_READ).strip()
-        with file.open(encoding="utf-8") as opened:
-            return opened.read(_LONGEST_READ).strip()
-    except OSError as error:
-        raise UsageError(
-            f"{file} cannot be read: {error.strerror}", cure="Name a file that holds the token."
-        ) from error
-    except UnicodeDecodeError:
-        # Without its cause, which quotes the file.
-        raise UsageError(f"{file} holds no token but binary data", cure="Name a file that holds the token.") from None

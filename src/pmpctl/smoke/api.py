@@ -36,27 +36,36 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
+def connection_settings(target: Target) -> dict[str, Any]:
+    """What a client of httpx is made with; raises for settings that cannot be used."""
+    # The user's proxy settings are for the network outside, never for the server beside us.
+    outside = not is_loopback(httpx.URL(target.url).host)
+    trust = httpx.create_ssl_context(trust_env=outside)
+    # httpx trusts certifi's list alone; a company's own authority is in the system's.
+    trust.load_default_certs()
+    return {
+        "base_url": target.url,
+        "timeout": httpx.Timeout(target.timeout_seconds, connect=_CONNECT_SECONDS),
+        "trust_env": outside,
+        "verify": trust,
+        # What is opened at a time must not wait for another's connection.
+        "limits": httpx.Limits(max_connections=None, max_keepalive_connections=8),
+    }
+
+
+def bearer(token: str | None) -> dict[bytes, bytes]:
+    """The header for a token; as bytes: one with other letters is for the server to refuse."""
+    return {} if token is None else {b"authorization": f"Bearer {token}".encode()}
+
+
 class Api:
     """Several threads may use one; `with` closes its connections."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        url = httpx.URL(target.url)
-        self._host = url.netloc.decode()
-        # The user's proxy settings are for the network outside, never for the server beside us.
-        outside = not is_loopback(url.host)
+        self._host = httpx.URL(target.url).netloc.decode()
         try:
-            trust = httpx.create_ssl_context(trust_env=outside)
-            # httpx trusts certifi's list alone; a company's own authority is in the system's.
-            trust.load_default_certs()
-            self._client = httpx.Client(
-                base_url=target.url,
-                timeout=httpx.Timeout(target.timeout_seconds, connect=_CONNECT_SECONDS),
-                trust_env=outside,
-                verify=trust,
-                # What a check opens at a time must not wait for another's connection.
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=8),
-            )
+            self._client = httpx.Client(**connection_settings(target))
         except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
             # A proxy's address may hold a password, and httpx quotes it.
             raise Failed(

@@ -1,8 +1,9 @@
 """The bar of a fit as a picture for documents: one file without fonts, scripts or links, readable by screen readers."""
 
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape
 
+from pmpctl.ui.svg import beginning, text
 from pmpctl.ui.vram_bar import MISSING, Segment, bar_of
 
 if TYPE_CHECKING:
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
 WIDTH, MARGIN = 760, 24
 BAR_TOP, BAR_HEIGHT = 76, 44
 LEGEND_TOP, LEGEND_ROW = 156, 24
-FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 VERDICT_FILLS = {"fits": "#2e7d32", "tight": "#b26a00", "does not fit": "#c62828"}
 
 
@@ -22,14 +22,10 @@ def chart(found: "Assessment") -> str:
     title = f"{found.profile} on {found.card.name}: {found.verdict}"
     told = "; ".join(f"{segment.name} {segment.gib:.2f} GiB" for segment in bar.segments)
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        f'role="img" aria-labelledby="title description" font-family={quoteattr(FONT)} font-size="14">',
-        f'<title id="title">{escape(title)}</title>',
-        f'<desc id="description">{escape(f"Of a budget of {bar.budget_gib:.2f} GiB: {told}.")}</desc>',
-        f'<rect width="{WIDTH}" height="{height}" rx="6" fill="#ffffff"/>',
-        _text(MARGIN, 32, f"{found.profile} on {found.card.name}", size=18, bold=True),
-        _text(WIDTH - MARGIN, 32, found.verdict, size=18, bold=True, end=True, fill=VERDICT_FILLS[found.verdict]),
-        _text(MARGIN, 56, f"{found.model}, {found.settings.max_model_len:,} tokens", fill="#555555"),
+        *beginning(WIDTH, height, title, f"Of a budget of {bar.budget_gib:.2f} GiB: {told}."),
+        text(MARGIN, 32, f"{found.profile} on {found.card.name}", size=18, bold=True),
+        text(WIDTH - MARGIN, 32, found.verdict, size=18, bold=True, end=True, fill=VERDICT_FILLS[found.verdict]),
+        text(MARGIN, 56, f"{found.model}, {found.settings.max_model_len:,} tokens", fill="#555555"),
     ]
     left = float(MARGIN)
     for segment in bar.segments:
@@ -40,12 +36,12 @@ def chart(found: "Assessment") -> str:
         f'<line x1="{edge:.1f}" x2="{edge:.1f}" y1="{BAR_TOP - 6}" y2="{BAR_TOP + BAR_HEIGHT + 6}" '
         'stroke="#222222" stroke-width="2"/>'
     )
-    lines.append(_text(edge, BAR_TOP + BAR_HEIGHT + 22, f"budget {bar.budget_gib:.2f} GiB", end=edge > WIDTH / 3))
+    lines.append(text(edge, BAR_TOP + BAR_HEIGHT + 22, f"budget {bar.budget_gib:.2f} GiB", end=edge > WIDTH / 3))
     for index, segment in enumerate(bar.segments):
         x = MARGIN + index % 2 * (WIDTH - 2 * MARGIN) / 2
         y = LEGEND_TOP + index // 2 * LEGEND_ROW
         lines.append(_box(x, y, 14, 14, segment))
-        lines.append(_text(x + 22, y + 12, f"{segment.name}  {segment.gib:.2f} GiB"))
+        lines.append(text(x + 22, y + 12, f"{segment.name}  {segment.gib:.2f} GiB"))
     return "\n".join([*lines, "</svg>", ""])
 
 
@@ -56,11 +52,3 @@ def _box(x: float, y: float, width: float, height: float, segment: Segment) -> s
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{segment.look.fill}"{border}>'
         f"<title>{label}</title></rect>"
     )
-
-
-def _text(
-    x: float, y: float, text: str, *, size: int = 14, bold: bool = False, end: bool = False, fill: str = "#222222"
-) -> str:
-    weight = ' font-weight="600"' if bold else ""
-    anchor = ' text-anchor="end"' if end else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{fill}"{weight}{anchor}>{escape(text)}</text>'

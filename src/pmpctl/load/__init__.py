@@ -1,0 +1,1 @@
+"""Measures a running API under load: how it is asked, what came back and when, and what that amounts to."""

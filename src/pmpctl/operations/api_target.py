@@ -1,0 +1,61 @@
+"""Where the API is that `smoke` and `bench` ask: the workspace's own gateway, or any address."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from pmpctl.errors import NothingRuns, UsageError
+from pmpctl.host.gpus import list_gpus
+from pmpctl.operations.environment import Environment
+from pmpctl.operations.status import status
+from pmpctl.planning.listen import public_listener
+from pmpctl.smoke.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class KnownApi:
+    """`profile`, `engine` and `gpus` are what only a workspace knows of the API behind the target."""
+
+    target: Target
+    profile: str | None = None
+    engine: str | None = None
+    gpus: tuple[str, ...] = ()
+
+
+def local_api(environment: Environment, token: str | None, timeout_seconds: float) -> KnownApi:
+    """The workspace's own; raises NothingRuns where no gateway serves, UsageError where it wants a token."""
+    found = status(environment)
+    if found.in_flight is None or found.profile is None:
+        raise NothingRuns(
+            f"no API runs in {environment.workspace.root}: {found.explanation}",
+            cure="Start one with `pmpctl up PROFILE`, point --workspace to where it runs, or name an API with --url.",
+        )
+    if found.auth and token is None:
+        raise UsageError(
+            "the gateway wants a token, and none was given",
+            cure="Give one with --token-file or PMPCTL_TOKEN; `pmpctl token add NAME` makes one.",
+        )
+    url = public_listener(environment.profile_file().gateway, has_tokens=True).url
+    target = Target(url, token, auth=found.auth, max_model_len=found.max_model_len, timeout_seconds=timeout_seconds)
+    version = found.versions.get("vllm")
+    gpus = tuple(gpu.name for gpu in list_gpus())
+    return KnownApi(target, found.profile, f"vLLM {version}" if version else None, gpus)
+
+
+def foreign_api(url: str, token: str | None, timeout_seconds: float) -> KnownApi:
+    """Any OpenAI-compatible API; raises UsageError for what is no address of one."""
+    return KnownApi(Target(base_url(url), token, timeout_seconds=timeout_seconds))
+
+
+def base_url(url: str) -> str:
+    """Without the `/v1` that clients are given; raises UsageError for what is no http or https address."""
+    cure = "Give the base URL of an OpenAI-compatible API, such as https://HOST/v1."
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        valid = False
+    if not valid or parts.query or parts.fragment:
+        raise UsageError("--url is no address of an API", cure=cure)
+    if parts.username or parts.password:
+        raise UsageError("--url holds a name or a password, which others could read", cure="Give a token instead.")
+    return url.rstrip("/").removesuffix("/v1").rstrip("/")

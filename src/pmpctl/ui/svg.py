@@ -1,0 +1,34 @@
+"""What pictures for documents have in common: one file without fonts, scripts or links, readable by screen readers.
+
+The ground is always white, so that they are legible on a dark page, too.
+"""
+
+from xml.sax.saxutils import escape, quoteattr
+
+FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
+
+
+def beginning(width: int, height: int, title: str, description: str) -> list[str]:
+    return [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'role="img" aria-labelledby="title description" font-family={quoteattr(FONT)} font-size="14">',
+        f'<title id="title">{escape(title)}</title>',
+        f'<desc id="description">{escape(description)}</desc>',
+        f'<rect width="{width}" height="{height}" rx="6" fill="#ffffff"/>',
+    ]
+
+
+def text(
+    x: float,
+    y: float,
+    words: str,
+    *,
+    size: int = 14,
+    bold: bool = False,
+    end: bool = False,
+    middle: bool = False,
+    fill: str = "#222222",
+) -> str:
+    weight = ' font-weight="600"' if bold else ""
+    anchor = ' text-anchor="end"' if end else ' text-anchor="middle"' if middle else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{fill}"{weight}{anchor}>{escape(words)}</text>'
