@@ -71,6 +71,9 @@ def bench(
         shared_prefix=shared_prefix,
         model=model,
     )
+    for file in (svg, output):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise UsageError(f"{file} cannot be written: there is no such folder", cure="Make the folder first.")
     secret = find_token(ui, token, token_file)
     if dry_run:
         levels = wanted.levels()

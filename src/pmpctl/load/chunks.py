@@ -1,5 +1,7 @@
 """Takes a streamed chat apart as it arrives, at a cost of microseconds: what is measured must not wait for it."""
 
+from typing import Any
+
 import msgspec
 
 from pmpctl.smoke.answer import excerpt
@@ -20,7 +22,7 @@ class _Delta(msgspec.Struct):
     content: str | None = None
     reasoning: str | None = None
     reasoning_content: str | None = None
-    tool_calls: msgspec.Raw | None = None
+    tool_calls: list[Any] | None = None
 
     @property
     def is_something(self) -> bool:
@@ -45,7 +47,7 @@ class _Usage(msgspec.Struct):
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] = []
     usage: _Usage | None = None
-    error: msgspec.Raw | None = None
+    error: Any = None
 
 
 class ChunkReader:
@@ -87,7 +89,7 @@ class ChunkReader:
         except msgspec.MsgspecError:
             raise BrokenStream("broken stream", f"an event of the stream is no chunk: {excerpt(data)!r}") from None
         if chunk.error is not None:
-            raise BrokenStream("error in the stream", excerpt(bytes(chunk.error)))
+            raise BrokenStream("error in the stream", excerpt(msgspec.json.encode(chunk.error)))
         if chunk.usage is not None:
             self.prompt_tokens = chunk.usage.prompt_tokens
             self.output_tokens = chunk.usage.completion_tokens

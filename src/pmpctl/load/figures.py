@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from pmpctl.load.sample import ClientShare, Level, Sample
 
-BUSY_CPU_SHARE = 0.7
-"""Beyond this the figures tell about the client as much as about the API."""
+# Beyond these the figures tell about the client as much as about the API.
+_BUSY_CPU_SHARE = 0.7
+_LATE_MS = 50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,19 @@ class LevelFigures:
     @property
     def requests(self) -> int:
         return self.answered + sum(self.errors.values())
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the API may be faster than measured; None where it was the API alone that took the time."""
+        if self.client is None:
+            return None
+        if self.client.cpu > _BUSY_CPU_SHARE:
+            why = f"the load generator itself was busy ({100 * self.client.cpu:.0f} % of a core)"
+        elif self.client.lag_p99_ms > _LATE_MS:
+            why = f"this machine let the load generator wait for a processor (p99 {self.client.lag_p99_ms:.0f} ms)"
+        else:
+            return None
+        return f"with {self.level.concurrency} at a time {why}: the API may be faster than measured"
 
 
 def figures_of(

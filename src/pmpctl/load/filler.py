@@ -75,7 +75,7 @@ def make_filler(count: Count, costs: dict[str, int], tokens: int, *, shared_pref
     vocabulary = _cheapest(costs)
     cost = costs[vocabulary[0]]
     padding = next((word for word, each in costs.items() if each == 1), None)
-    chance = random.Random(0)  # noqa: S311 - no secret
+    chance = random.SystemRandom()
     smallest = Filler(vocabulary, _FEWEST_WORDS, shared_prefix=shared_prefix)
     fewest = count(smallest.text(chance))
     if tokens < fewest:

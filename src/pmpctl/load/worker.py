@@ -43,7 +43,7 @@ class Client:
     def __init__(self, order: Order, http: httpx.AsyncClient) -> None:
         self._order = order
         self._http = http
-        self._chance = random.Random()  # noqa: S311 - no secret
+        self._chance = random.SystemRandom()
 
     async def ask(self, output_tokens: int, level_began: float) -> Sample:
         text = self._order.filler.text(self._chance)

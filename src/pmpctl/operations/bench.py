@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pmpctl
 from pmpctl.errors import ApiFailed, Interrupted, PmpctlError, UsageError
-from pmpctl.load.figures import BUSY_CPU_SHARE, LevelFigures, figures_of
+from pmpctl.load.figures import LevelFigures, figures_of
 from pmpctl.load.filler import Filler, NotCounted, PromptTooShort, learn_words, make_filler, uncounted_filler
 from pmpctl.load.probe import Fields, TokenCounter, engine_version, find_fields, list_models
 from pmpctl.load.sample import ClientShare, Level, Sample
@@ -125,14 +125,9 @@ def bench(known: KnownApi, wanted: Wanted) -> Operation[BenchReport]:
     for number, level in enumerate(wanted.levels(), start=1):
         figures, interrupted = yield from _measure(prepared, level, number)
         measured.append(figures)
-        if figures.client is not None and figures.client.cpu > BUSY_CPU_SHARE:
-            busy = f"{100 * figures.client.cpu:.0f} % of a core"
-            note = (
-                f"with {level.concurrency} at a time the load generator itself was busy ({busy}): "
-                "the API may be faster than measured"
-            )
-            notes.append(note)
-            yield Notice("warning", note)
+        if figures.doubt is not None:
+            notes.append(figures.doubt)
+            yield Notice("warning", figures.doubt)
         if interrupted or not figures.answered:
             break
     return BenchReport(
