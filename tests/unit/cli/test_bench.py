@@ -170,7 +170,7 @@ def test_the_plot_has_a_point_for_each_level_and_says_what_its_axes_are(tmp_path
         done = bench(url, *argv, cwd=tmp_path)
 
     assert json.loads(output.read_text()) == envelope(done)["data"]
-    root = ElementTree.parse(svg).getroot()
+    root = ElementTree.parse(svg).getroot()  # noqa: S314 (our own)
     titles = [each.text or "" for each in root.findall(f".//{SVG}circle/{SVG}title")]
     for unit, per_level in (("tokens/s", 1), (" ms", 4)):
         for concurrency in (1, 2, 3):
