@@ -1,5 +1,6 @@
 """The demo model in the real vLLM, as a process group, and what the engine says of itself on its own port."""
 
+import json
 import os
 import re
 import signal
@@ -13,16 +14,17 @@ import pmpctl
 from tests.support import eventually, find_free_port
 
 MODEL = Path(pmpctl.__file__).with_name("demo_model")
-CONTEXT_TOKENS = 4096
+# Four times what the model was made for, so that long answers are long on fast machines too.
+CONTEXT_TOKENS = 16384
 # Its answer to "Hello", as its page promises.
 GREETING = "Hello! I am the demo model of pmpctl. You are reading this, so the whole stack works."
 # Options for answers of many seconds: it says its few words, and works on in silence.
-LONG_CHAT: dict[str, Any] = {"max_tokens": 3900, "extra_body": {"ignore_eos": True}}
-LONG_RESPONSE: dict[str, Any] = {"max_output_tokens": 3900, "extra_body": {"ignore_eos": True}}
+LONG_CHAT: dict[str, Any] = {"max_tokens": 15000, "extra_body": {"ignore_eos": True}}
+LONG_RESPONSE: dict[str, Any] = {"max_output_tokens": 15000, "extra_body": {"ignore_eos": True}}
 # Anthropic's API knows no such option; held to a schema, the model gets lost in white space.
 _SCHEMA = {"type": "object", "properties": {"text": {"type": "string", "minLength": 500}}, "required": ["text"]}
 LONG_MESSAGE: dict[str, Any] = {
-    "max_tokens": 3900,
+    "max_tokens": 15000,
     "output_config": {"format": {"type": "json_schema", "schema": _SCHEMA}},
 }
 _ARGUMENTS = (
@@ -30,6 +32,7 @@ _ARGUMENTS = (
     *("--enforce-eager", "--max-model-len", str(CONTEXT_TOKENS), "--max-num-seqs", "32"),
     *("--max-num-batched-tokens", "512", "--kv-cache-memory-bytes", "67108864"),
     *("--exclude-tools-when-tool-choice-none", "--enable-server-load-tracking"),
+    *("--hf-overrides", json.dumps({"max_position_embeddings": CONTEXT_TOKENS})),
 )
 
 

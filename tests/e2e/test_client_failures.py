@@ -157,8 +157,8 @@ async def test_clients_that_try_again_outlast_an_engine_that_comes_back(
 ) -> None:
     gateway, port = gateway_and_port
     ids = {"X-Request-Id": "openai-tries-again"}, {"X-Request-Id": "anthropic-tries-again"}
-    patient_openai = openai_client.with_options(max_retries=1, default_headers=ids[0])
-    patient_anthropic = anthropic_client.with_options(max_retries=1, default_headers=ids[1])
+    patient_openai = openai_client.with_options(max_retries=9, default_headers=ids[0])
+    patient_anthropic = anthropic_client.with_options(max_retries=9, default_headers=ids[1])
     asking = asyncio.gather(
         patient_openai.chat.completions.create(model="llm", messages=HELLO),
         patient_anthropic.messages.create(model="llm", max_tokens=10, messages=HELLO),

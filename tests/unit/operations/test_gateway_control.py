@@ -1,6 +1,7 @@
 """The functions that a switch tells the gateway with, against a real gateway and against what is none."""
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -79,7 +80,10 @@ def test_no_gateway_is_said_with_its_socket_and_a_cure(workspace: Workspace) -> 
 def serve(socket_path: Path) -> Iterator[Callable[[bytes], None]]:
     """Something that listens where the gateway should, and answers each connection with these bytes, or never."""
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(socket_path))
+    # As deep as the folders of tests are, its whole path may be too long for a socket.
+    folder = os.open(socket_path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    listener.bind(f"/proc/self/fd/{folder}/{socket_path.name}")
+    os.close(folder)
     listener.listen()
     taken: list[socket.socket] = []
 
