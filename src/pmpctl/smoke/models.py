@@ -1,7 +1,17 @@
 """What the API itself says of its model."""
 
+from pmpctl.smoke.answer import Answer
 from pmpctl.smoke.api import Api
-from pmpctl.smoke.check import Skipped
+from pmpctl.smoke.check import Failed, Skipped
+
+
+def model_names(answer: Answer) -> list[str]:
+    """Of an answer to GET /v1/models; raises Failed for what is no list of models."""
+    listed = answer.require_ok().json()
+    try:
+        return [str(entry["id"]) for entry in listed["data"]]
+    except (TypeError, KeyError) as error:
+        raise Failed("GET /v1/models: no list of models", "See what answers at that address.") from error
 
 
 def max_model_len(api: Api) -> int:
