@@ -117,10 +117,10 @@ def workspace(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Worksp
     for marker in ("docker", "cdi"):
         if request.node.get_closest_marker(marker):
             with needs.client(needs.BY_MARKER[marker]()) as client:
-                _remove_all_of(workspace, client)
+                remove_all_of(workspace, client)
 
 
-def _remove_all_of(workspace: Workspace, client: docker.DockerClient) -> None:
+def remove_all_of(workspace: Workspace, client: docker.DockerClient) -> None:
     ours: dict[str, str | list[str] | bool] = {"label": f"{LABEL_WORKSPACE}={workspace.id}"}
     for container in client.containers.list(all=True, filters=ours):
         container.remove(force=True, v=True)

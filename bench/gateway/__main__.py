@@ -7,7 +7,6 @@ python -m bench.gateway --profile requests|chunks
 import argparse
 import contextlib
 import os
-import platform
 import signal
 import statistics
 import subprocess
@@ -23,9 +22,10 @@ from bench.gateway import ours, proxies, routers
 from bench.gateway.measures import DIRECT_VISITS, FULL, QUICK, VISITS, Bench, Effort, Figures, Measure
 from bench.gateway.native import Load, LoadFailed, Upstream, compile_programs
 from bench.gateway.profiling import LOADS, profile
-from bench.gateway.report import tables, write_between_markers
+from bench.gateway.report import tables
 from bench.gateway.results import DIRECT, Results, with_added
 from bench.gateway.server import Candidate, StartFailed, running
+from bench.tables import PERFORMANCE_DOCUMENT, machine, write_between_markers
 
 PEERS = {
     "nginx": proxies.nginx,
@@ -34,7 +34,6 @@ PEERS = {
     "sglang-router": routers.sglang_router,
     "litellm": routers.litellm,
 }
-_DOCUMENT = Path(__file__).parents[2] / "docs" / "performance.md"
 _SERVER_CORE, _LOAD_CORE = 0, 1
 
 
@@ -67,7 +66,7 @@ def main() -> int:
     text = f"{_heading(options, versions, load_averages)}\n\n{tables(results, ours.NAME, list(versions))}"
     print(text)
     if options.write:
-        write_between_markers(_DOCUMENT, text)
+        write_between_markers(PERFORMANCE_DOCUMENT, "bench/gateway", text)
     return 0
 
 
@@ -97,7 +96,7 @@ def _options() -> Options:
         "--cache", type=Path, default=Path.home() / ".cache" / "pmpctl-bench", help="where peers are installed"
     )
     parser.add_argument("--profile", choices=LOADS, help="run our gateway alone under py-spy, and say where time goes")
-    parser.add_argument("--write", action="store_true", help=f"put the tables into {_DOCUMENT.name}")
+    parser.add_argument("--write", action="store_true", help=f"put the tables into {PERFORMANCE_DOCUMENT.name}")
     given = parser.parse_args()
     peers = [peer for peer in given.peers.split(",") if peer] if given.peers is not None else None
     for peer in peers or ():
@@ -173,8 +172,7 @@ def _failures_said(what: str) -> Iterator[None]:
 
 def _heading(options: Options, versions: dict[str, str], load_averages: Sequence[float]) -> str:
     named = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
-    machine = f"Python {platform.python_version()}, {os.cpu_count()} cores, Linux {platform.release().split('-')[0]}"
-    return f"{machine}, load {statistics.median(load_averages):.1f}, {options.rounds} round(s) in turns; {named}:"
+    return f"{machine()}, load {statistics.median(load_averages):.1f}, {options.rounds} round(s) in turns; {named}:"
 
 
 def _say(text: str) -> None:

@@ -1,14 +1,11 @@
 """The tables: figures of every server, ratios of ours to each peer, and the goals."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from bench.gateway.goals import GOALS, Goal
 from bench.gateway.measures import ABORT_LIMIT_MS
 from bench.gateway.results import DIRECT, Results, Spread
-
-BEGIN = "<!-- bench/gateway: begin -->"
-END = "<!-- bench/gateway: end -->"
+from bench.tables import median_and_spread, number, table
 
 _LABELS: Mapping[str, str] = {
     "latency_us": "median latency, 1 connection, us",
@@ -71,7 +68,7 @@ def _figures(results: Results, servers: Sequence[str]) -> str:
         found = [results.figure(server, name) for server in servers]
         if any(found):
             rows.append([label, *(_median(name, each) for each in found)])
-    return _table(["median of the rounds", *servers], rows)
+    return table(["median of the rounds", *servers], rows)
 
 
 def _ratios(results: Results, ours: str, peers: Sequence[str]) -> str:
@@ -79,8 +76,8 @@ def _ratios(results: Results, ours: str, peers: Sequence[str]) -> str:
     for name in _COMPARED:
         found = [results.ratio(ours, peer, name) for peer in peers]
         if any(found):
-            rows.append([_LABELS[name].rsplit(",", 1)[0], *(_spread(each, "x") for each in found)])
-    return _table([f"{ours} over", *peers], rows)
+            rows.append([_LABELS[name].rsplit(",", 1)[0], *(median_and_spread(each, "x") for each in found)])
+    return table([f"{ours} over", *peers], rows)
 
 
 def _goals(results: Results, ours: str) -> str:
@@ -88,7 +85,7 @@ def _goals(results: Results, ours: str) -> str:
         [_goal_label(goal), _goal_limit(goal), _goal_value(goal, results, ours), goal.verdict(results, ours)]
         for goal in GOALS
     ]
-    return _table(["goal", "limit", "measured", ""], rows)
+    return table(["goal", "limit", "measured", ""], rows)
 
 
 def _goal_label(goal: Goal) -> str:
@@ -101,7 +98,7 @@ def _goal_limit(goal: Goal) -> str:
 
 
 def _goal_value(goal: Goal, results: Results, ours: str) -> str:
-    return _spread(goal.value(results, ours), "x" if goal.peer else "")
+    return median_and_spread(goal.value(results, ours), "x" if goal.peer else "")
 
 
 def _median(name: str, spread: Spread | None) -> str:
@@ -109,36 +106,4 @@ def _median(name: str, spread: Spread | None) -> str:
         return "-"
     if name.startswith("abort_") and spread.median >= ABORT_LIMIT_MS:
         return f"over {ABORT_LIMIT_MS:,.0f}"
-    return _number(spread.median)
-
-
-def _number(value: float) -> str:
-    magnitude = abs(value)
-    if magnitude >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.0f}" if magnitude >= 100 else f"{value:.1f}" if magnitude >= 10 else f"{value:.2f}"
-
-
-def _spread(spread: Spread | None, unit: str) -> str:
-    """The median, and from where to where the rounds went."""
-    if spread is None:
-        return "-"
-    if spread.least == spread.most:
-        return f"{_number(spread.median)}{unit}"
-    return f"{_number(spread.median)}{unit} ({_number(spread.least)} to {_number(spread.most)})"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join([_row(head), "|" + "---|" * len(head), *map(_row, rows)])
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def write_between_markers(document: Path, text: str) -> None:
-    before, begin, rest = document.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{document} has no lines {BEGIN} and {END}")
-    document.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    return number(spread.median)

@@ -1,10 +1,8 @@
 """The arithmetic and the tables of bench/gateway, on figures that were never measured."""
 
-from pathlib import Path
-
 import pytest
 from bench.gateway.goals import GOALS, Goal, Verdict
-from bench.gateway.report import BEGIN, END, tables, write_between_markers
+from bench.gateway.report import tables
 from bench.gateway.results import DIRECT, Results, Spread, with_added
 
 
@@ -85,18 +83,3 @@ def test_the_tables_show_medians_ratios_and_goals_of_what_was_measured() -> None
 def test_every_goal_has_a_line_of_its_own() -> None:
     rows = [line for line in tables(Results([{"ours": {}}]), "ours", ["ours"]).splitlines() if "not measured" in line]
     assert len(set(rows)) == len(GOALS)
-
-
-def test_only_what_stands_between_the_markers_is_written_anew(tmp_path: Path) -> None:
-    document = tmp_path / "performance.md"
-    document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    write_between_markers(document, "new")
-    assert document.read_text() == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
-
-
-def test_a_document_without_markers_is_left_alone(tmp_path: Path) -> None:
-    document = tmp_path / "performance.md"
-    document.write_text("text\n")
-    with pytest.raises(ValueError, match="has no lines"):
-        write_between_markers(document, "new")
-    assert document.read_text() == "text\n"
