@@ -205,6 +205,13 @@ class ApiFailed(PmpctlError):
     exit_status = ExitStatus.NETWORK
 
 
+class SmokeFailed(PmpctlError):
+    """The API answers not as clients need it; what each check found stands beside it."""
+
+    code = "smoke_failed"
+    exit_status = ExitStatus.SMOKE_FAILED
+
+
 class Interrupted(PmpctlError):
     """Somebody stopped a measurement; what was measured until then stands beside it."""
 

@@ -43,26 +43,43 @@ def find_token(ui: Ui, token: str | None, file: Path | None) -> str | None:
     if token is not None and file is not None:
         raise UsageError("--token and --token-file are two tokens", cure="Leave one out.")
     found = read_token_file(file) if file is not None else token or os.environ.get(TOKEN_VARIABLE)
-    if file is not None and not found:
-        raise UsageError("the token file is empty", cure="Name a file that holds the token.")
     if found:
         ui.redactor.register(found)
     return found or None
 
 
 def read_token_file(file: Path) -> str:
-    """Also `-` for stdin; raises UsageError."""
+    """Also `-` for stdin; raises UsageError, which never quotes what was read."""
     from pmpctl.errors import UsageError
 
     try:
         if str(file) == "-":
-            return sys.stdin.read(_LONGEST_TOKEN).strip()
-        with file.open(encoding="utf-8") as opened:
-            return opened.read(_LONGEST_TOKEN).strip()
+            content = sys.stdin.read(_LONGEST_TOKEN + 1)
+        else:
+            with file.open(encoding="utf-8") as opened:
+                content = opened.read(_LONGEST_TOKEN + 1)
     except OSError as error:
         raise UsageError(
             f"{file} cannot be read: {error.strerror}", cure="Name a file that holds the token."
         ) from error
     except UnicodeDecodeError:
         # Without its cause, which quotes the file.
-        raise UsageError(f"{file} holds no token but binary data", cure="Name a file that holds the token.") from None
+        raise UsageError(f"{file} is no text", cure="Name a file that holds the token.") from None
+    if wrong := _wrong_with(content):
+        raise UsageError(f"{file} {wrong}", cure="Name a file that holds the token, and nothing else.")
+    return content.strip()
+
+
+def _wrong_with(content: str) -> str | None:
+    token = content.strip()
+    if not token:
+        return "is empty"
+    if len(content) > _LONGEST_TOKEN:
+        return "is too long for a token"
+    if len(token.splitlines()) > 1:
+        return "has more than one line"
+    if any(character.isspace() for character in token):
+        return "has a space in the token"
+    if not token.isascii() or not token.isprintable():
+        return "has characters that no token has"
+    return None

@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "status": ("pmpctl.cli.status", "status"),
     "vram-check": ("pmpctl.cli.vram", "vram_check"),
     "logs": ("pmpctl.cli.logs", "logs"),
+    "smoke": ("pmpctl.cli.smoke", "smoke"),
     "bench": ("pmpctl.cli.bench", "bench"),
     "token": ("pmpctl.cli.tokens", "app"),
     "profiles": ("pmpctl.cli.profiles", "app"),

@@ -1,14 +1,21 @@
 """Where the API is that `smoke` and `bench` ask: the workspace's own gateway, or any address."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
+
+import httpx
 
 from pmpctl.errors import NothingRuns, UsageError
 from pmpctl.host.gpus import list_gpus
 from pmpctl.operations.environment import Environment
 from pmpctl.operations.status import status
 from pmpctl.planning.listen import public_listener
+from pmpctl.profiles.model import Profile
+from pmpctl.smoke.api import is_loopback
 from pmpctl.smoke.target import Target
+
+_ROUTE = re.compile(r"/v1(/models|/(chat/)?completions)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +41,20 @@ def local_api(environment: Environment, token: str | None, timeout_seconds: floa
             "the gateway wants a token, and none was given",
             cure="Give one with --token-file or PMPCTL_TOKEN; `pmpctl token add NAME` makes one.",
         )
-    url = public_listener(environment.profile_file().gateway, has_tokens=True).url
-    target = Target(url, token, auth=found.auth, max_model_len=found.max_model_len, timeout_seconds=timeout_seconds)
+    file = environment.profile_file()
+    listener = public_listener(file.gateway, has_tokens=True)
+    target = Target(
+        listener.url,
+        token,
+        auth=found.auth,
+        max_model_len=found.max_model_len,
+        unknown_model=file.gateway.unknown_model,
+        # On loopback the engine is there for those of this machine.
+        engine_port=None if is_loopback(httpx.URL(listener.url).host) else found.engine_port,
+        timeout_seconds=timeout_seconds,
+    )
+    if found.profile in file.profiles:
+        target = as_profile_says(target, file.profile(found.profile))
     version = found.versions.get("vllm")
     gpus = tuple(gpu.name for gpu in list_gpus())
     return KnownApi(target, found.profile, f"vLLM {version}" if version else None, gpus)
@@ -46,11 +65,23 @@ def foreign_api(url: str, token: str | None, timeout_seconds: float) -> KnownApi
     return KnownApi(Target(base_url(url), token, timeout_seconds=timeout_seconds))
 
 
+def as_profile_says(target: Target, profile: Profile) -> Target:
+    """With what only the profile knows of the engine."""
+    return replace(
+        target,
+        tool_call_parser=profile.tool_call_parser,
+        reasoning_parser=profile.reasoning_parser,
+        tokenizer_mode=profile.tokenizer_mode,
+    )
+
+
 def base_url(url: str) -> str:
-    """Without the `/v1` that clients are given; raises UsageError for what is no http or https address."""
+    """Without the `/v1`, or the route, that clients are given; raises UsageError for what is no address."""
     cure = "Give the base URL of an OpenAI-compatible API, such as https://HOST/v1."
+    url = url.strip(" ")
     try:
-        parts = urlsplit(url)
+        # Of itself it would drop line breaks.
+        parts = urlsplit(url if url.isprintable() and " " not in url else "")
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
         valid = False
@@ -58,4 +89,4 @@ def base_url(url: str) -> str:
         raise UsageError("--url is no address of an API", cure=cure)
     if parts.username or parts.password:
         raise UsageError("--url holds a name or a password, which others could read", cure="Give a token instead.")
-    return url.rstrip("/").removesuffix("/v1").rstrip("/")
+    return _ROUTE.sub("", url.rstrip("/")).rstrip("/")

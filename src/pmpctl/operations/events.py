@@ -4,6 +4,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from pmpctl.smoke.check import Group, Verdict
+
 T = TypeVar("T")
 
 
@@ -44,6 +46,18 @@ class Setback:
     message: str
 
 
-Event = PhaseStarted | PhaseProgress | PhaseFinished | Notice | Setback
+@dataclass(frozen=True, slots=True)
+class CheckMade:
+    """One of the API's checks; the result holds them all once more, with what to do."""
+
+    name: str
+    group: Group
+    title: str
+    verdict: Verdict
+    seconds: float
+    detail: str
+
+
+Event = PhaseStarted | PhaseProgress | PhaseFinished | Notice | Setback | CheckMade
 
 Operation = Generator[Event, None, T]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from pmpctl.operations.events import Event, Notice, PhaseFinished, PhaseProgress, PhaseStarted, Setback
+from pmpctl.operations.events import CheckMade, Event, Notice, PhaseFinished, PhaseProgress, PhaseStarted, Setback
 from pmpctl.ui.terminal import Writer
 from pmpctl.ui.text import human_bytes, human_seconds
 
@@ -101,6 +101,9 @@ class PlainReporter:
                 self._writer.labelled("warning", message, "warning")
             case Notice(_, message):
                 self._say(message)
+            case CheckMade(_, _, title, verdict, _, detail):
+                if verdict in ("fail", "warn"):
+                    self._say(f"{verdict.upper()}: {title}: {detail}")
             case Setback(message):
                 self._stop_phases()
                 self._writer.labelled("warning", message, "warning")

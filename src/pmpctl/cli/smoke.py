@@ -1,0 +1,83 @@
+"""`smoke`: prove that clients of the running API will work."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pmpctl.cli.api_access import Token, TokenFile, Url, find_token
+from pmpctl.cli.arguments import complete_profile
+from pmpctl.cli.context import Globals
+from pmpctl.errors import UsageError
+
+COMMAND = "smoke"
+
+_TIMEOUT_SECONDS = 120
+_LONGEST_MINUTES = 7 * 24 * 60
+
+
+def smoke(
+    ctx: typer.Context,
+    url: Url = None,
+    token: Token = None,
+    token_file: TokenFile = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Default: the only model there is, else llm.", show_default=False)
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROFILE",
+            autocompletion=complete_profile,
+            help="Take the parsers that an API at --url has from this profile.",
+            show_default=False,
+        ),
+    ] = None,
+    tools: Annotated[
+        bool | None,
+        typer.Option("--tools/--no-tools", help="Check tool calls; default: if the profile has a tool parser."),
+    ] = None,
+    long: Annotated[bool, typer.Option("--long", help="Fill the context step by step, too.")] = False,
+    soak: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MINUTES",
+            min=0.01,
+            max=_LONGEST_MINUTES,
+            help="Then keep it at work for so long.",
+            show_default=False,
+        ),
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result as JUnit's XML, too.")] = None,
+) -> None:
+    """Ask the running API what clients will ask, and say what is wrong and how to mend it.
+
+    Exit status 7 if a check failed; warnings do not count.
+    """
+    from pmpctl.host.files import save
+    from pmpctl.operations import api_target
+    from pmpctl.operations.smoke import Wanted
+    from pmpctl.operations.smoke import smoke as check
+    from pmpctl.ui.junit import junit as as_junit
+    from pmpctl.ui.smoke_views import smoke_view
+
+    globals_: Globals = ctx.obj
+    ui = globals_.ui
+    if junit is not None and not junit.absolute().parent.is_dir():
+        raise UsageError(f"{junit} cannot be written: there is no such folder", cure="Make the folder first.")
+    if profile is not None and url is None:
+        raise UsageError("--profile is for an API at --url", cure="Leave it out: what runs here is known.")
+    secret = find_token(ui, token, token_file)
+    if url is not None:
+        known = api_target.foreign_api(url, secret, _TIMEOUT_SECONDS)
+        if profile is not None:
+            says = globals_.environment.profile_file().profile(profile)
+            known = replace(known, target=api_target.as_profile_says(known.target, says))
+    else:
+        known = api_target.local_api(globals_.environment, secret, _TIMEOUT_SECONDS)
+    report = ui.run(check(known, Wanted(model=model, tools=tools, long=long, soak_minutes=soak)))
+    if junit is not None:
+        save(junit, as_junit(report, ui.out.clean), mode=0o644)
+    raise typer.Exit(ui.result(COMMAND, report, partial(smoke_view, report=report), report.refusal()))

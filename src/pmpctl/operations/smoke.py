@@ -1,0 +1,154 @@
+"""`smoke`: make the checks of a running API one after the other, and tell what each found."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pmpctl.errors import ApiFailed, Interrupted, PmpctlError, SmokeFailed
+from pmpctl.operations.api_target import KnownApi
+from pmpctl.operations.events import CheckMade, Operation, PhaseFinished, PhaseProgress, PhaseStarted
+from pmpctl.smoke.api import Api
+from pmpctl.smoke.apis import APIS
+from pmpctl.smoke.check import Check, CheckResult, Failed, Verdict
+from pmpctl.smoke.long import LONG
+from pmpctl.smoke.models import model_names
+from pmpctl.smoke.quick import QUICK
+from pmpctl.smoke.sequence import make_checks
+from pmpctl.smoke.soak import SoakReport, soak
+from pmpctl.smoke.target import Target
+from pmpctl.smoke.tools import TOOLS
+
+_ASK_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """`tools` is None where it depends on whether the profile has a tool parser."""
+
+    model: str | None = None
+    tools: bool | None = None
+    apis: bool = True
+    long: bool = False
+    soak_minutes: float | None = None
+
+    def checks(self, target: Target) -> tuple[Check, ...]:
+        has_tools = target.tool_call_parser is not None if self.tools is None else self.tools
+        return (
+            *QUICK,
+            *(TOOLS if has_tools else ()),
+            *(APIS if self.apis else ()),
+            *(LONG if self.long else ()),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmokeReport:
+    url: str
+    model: str
+    profile: str | None
+    ok: bool
+    counts: Mapping[str, int]
+    """How many checks came to each verdict."""
+    checks: tuple[CheckResult, ...]
+    seconds: float
+    interrupted: bool
+
+    def refusal(self) -> PmpctlError | None:
+        """What the outcome amounts to where it is a bad one."""
+        failed = [check.name for check in self.checks if check.verdict is Verdict.FAIL]
+        if failed:
+            return SmokeFailed(
+                f"{len(failed)} of {len(self.checks)} checks failed: {', '.join(failed)}",
+                cure="Do what stands under each of them, and run it again.",
+            )
+        if self.interrupted:
+            return Interrupted("interrupted; the checks until then stand above", cure="Run the same command again.")
+        return None
+
+
+def smoke(known: KnownApi, wanted: Wanted) -> Operation[SmokeReport]:
+    """Raises ApiFailed where the environment lets nothing be asked; all else is a check's to tell."""
+    began = time.monotonic()
+    results: list[CheckResult] = []
+    yield PhaseStarted("smoke", f"Checking {known.target.url}")
+    try:
+        target, is_silent = _choose_model(known.target, wanted.model)
+        checks = wanted.checks(target)
+        with Api(target) as api:
+            for result in make_checks(api, checks, is_silent=is_silent):
+                results.append(result)
+                yield _made(result)
+                yield PhaseProgress("smoke", result.title, len(results), len(checks), "steps")
+    except Failed as failed:
+        raise ApiFailed(failed.what, cure=failed.cure) from failed
+    yield PhaseFinished("smoke", time.monotonic() - began, _summary(_count(results)))
+    interrupted = False
+    if wanted.soak_minutes is not None and not any(result.verdict is Verdict.FAIL for result in results):
+        soaked = yield from _soak(target, wanted.soak_minutes)
+        results += soaked.results
+        interrupted = soaked.interrupted
+    return SmokeReport(
+        url=target.url,
+        model=target.model,
+        profile=known.profile,
+        ok=not interrupted and all(result.verdict is not Verdict.FAIL for result in results),
+        counts=_count(results),
+        checks=tuple(results),
+        seconds=time.monotonic() - began,
+        interrupted=interrupted,
+    )
+
+
+def _choose_model(target: Target, wanted: str | None) -> tuple[Target, bool]:
+    """As told, else the only one there is; and whether the API answers nothing at all."""
+    if wanted is not None:
+        target = replace(target, model=wanted)
+    with Api(replace(target, timeout_seconds=min(_ASK_SECONDS, target.timeout_seconds))) as api:
+        try:
+            answer = api.request("GET", "/v1/models")
+        except Failed:
+            return target, True
+    try:
+        names = model_names(answer)
+    except Failed:
+        return target, False
+    if wanted is None and len(names) == 1:
+        target = replace(target, model=names[0])
+    return target, False
+
+
+def _soak(target: Target, minutes: float) -> Operation[SoakReport]:
+    yield PhaseStarted("soak", f"Keeping {target.url} at work for {minutes:g} min")
+    running = soak(target, minutes)
+    interrupt: KeyboardInterrupt | None = None
+    while True:
+        try:
+            told = next(running) if interrupt is None else running.throw(interrupt)
+        except StopIteration as stop:
+            report: SoakReport = stop.value
+            break
+        interrupt = None
+        percent = round(100 * told.seconds / told.total_seconds)
+        try:
+            yield PhaseProgress("soak", f"{told.requests} requests, {told.errors} failed", percent, 100, "percent")
+        except KeyboardInterrupt as error:
+            interrupt = error
+    for result in report.results:
+        yield _made(result)
+    yield PhaseFinished("soak", report.results[0].seconds, _summary(_count(report.results)))
+    return report
+
+
+def _made(result: CheckResult) -> CheckMade:
+    return CheckMade(result.name, result.group, result.title, result.verdict, result.seconds, result.detail)
+
+
+def _count(results: Sequence[CheckResult]) -> dict[str, int]:
+    found = Counter(result.verdict for result in results)
+    return {str(verdict): found[verdict] for verdict in Verdict}
+
+
+def _summary(counts: Mapping[str, int]) -> str:
+    words = {"pass": "passed", "warn": "warned", "fail": "failed", "skipped": "skipped"}
+    return ", ".join(f"{count} {words[verdict]}" for verdict, count in counts.items() if count)

@@ -1,0 +1,50 @@
+"""`smoke` without an address: the workspace's own gateway, and what the workspace knows of the engine behind it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pmpctl.workspace import Workspace
+from tests.stack import Stack
+
+
+@pytest.fixture
+def stack(workspace: Workspace, stub_vllm: Path) -> Iterator[Stack]:
+    stack = Stack(workspace, stub_vllm)
+    stack.write()
+    yield stack
+    stack.run("down")
+
+
+def smoke(stack: Stack, token: str = "") -> dict[str, Any]:
+    """The engine here is a trivial one, which fails some of the checks of answers."""
+    done = stack.run("smoke", "--no-tools", "--json", PMPCTL_TOKEN=token)
+    data: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])["data"]
+    return data
+
+
+def test_the_workspaces_own_api_is_checked_and_named(stack: Stack) -> None:
+    stack.run("up", "coding")
+
+    found = smoke(stack)
+
+    assert (found["url"], found["profile"]) == (f"http://127.0.0.1:{stack.api_port}", "coding")
+    verdicts = {check["name"]: check["verdict"] for check in found["checks"]}
+    assert verdicts["health"] == verdicts["health-silent"] == verdicts["models"] == "pass"
+    assert verdicts["auth-no-token"] == verdicts["unknown-route"] == verdicts["answer"] == "pass"
+
+
+def test_a_gateway_that_wants_a_token_gets_it_from_the_environment(stack: Stack) -> None:
+    added = stack.json("token", "add", "smoke")["data"]
+    stack.run("up", "coding")
+
+    refused = stack.run("smoke", PMPCTL_TOKEN="")
+    checked = smoke(stack, added["token"])
+
+    assert refused.returncode == 2
+    assert "PMPCTL_TOKEN" in refused.stderr
+    verdicts = {check["name"]: check["verdict"] for check in checked["checks"]}
+    assert verdicts["auth-no-token"] == verdicts["auth-wrong-token"] == verdicts["auth-empty-token"] == "pass"
