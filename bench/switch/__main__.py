@@ -65,11 +65,12 @@ def _measure(there: Site, rounds: int) -> tuple[Results, list[float]]:
     What is done once only is done before: the first switch to a model has its arguments read by the engine's vLLM.
     """
     there.start("coding")
-    there.switch("chat")
+    for profile in ("chat", "coding"):
+        there.switch(profile)
     measured, load_averages = [], []
     with ByHand(there.docker_host, there.engines()) as by_hand:
-        by_hand.start("chat")
-        for index, profile in zip(range(rounds), itertools.cycle(["coding", "chat"]), strict=False):
+        by_hand.start("coding")
+        for index, profile in zip(range(rounds), itertools.cycle(["chat", "coding"]), strict=False):
             load_averages.append(os.getloadavg()[0])
             turns = [(OURS, there.switch), (BY_HAND, by_hand.change)]
             # Who comes second finds what the first one has warmed.
