@@ -60,6 +60,7 @@ def smoke(
     from pmpctl.operations import api_target
     from pmpctl.operations.smoke import Wanted
     from pmpctl.operations.smoke import smoke as check
+    from pmpctl.operations.smoke_token import smoke_with_passing_token
     from pmpctl.ui.junit import junit as as_junit
     from pmpctl.ui.smoke_views import smoke_view
 
@@ -75,9 +76,15 @@ def smoke(
         if profile is not None:
             says = globals_.environment.profile_file().profile(profile)
             known = replace(known, target=api_target.as_profile_says(known.target, says))
-    else:
+    elif secret is not None:
         known = api_target.local_api(globals_.environment, secret, _TIMEOUT_SECONDS)
-    report = ui.run(check(known, Wanted(model=model, tools=tools, long=long, soak_minutes=soak)))
+    else:
+        known = api_target.local_api_without_token(globals_.environment, _TIMEOUT_SECONDS)
+    wanted = Wanted(model=model, tools=tools, long=long, soak_minutes=soak)
+    if known.target.auth and secret is None:
+        report = ui.run(smoke_with_passing_token(globals_.environment, known, wanted, ui.redactor.register))
+    else:
+        report = ui.run(check(known, wanted))
     if junit is not None:
         save(junit, as_junit(report, ui.out.clean), mode=0o644)
     raise typer.Exit(ui.result(COMMAND, report, partial(smoke_view, report=report), report.refusal()))

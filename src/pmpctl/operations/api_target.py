@@ -30,22 +30,27 @@ class KnownApi:
 
 def local_api(environment: Environment, token: str | None, timeout_seconds: float) -> KnownApi:
     """The workspace's own; raises NothingRuns where no gateway serves, UsageError where it wants a token."""
+    known = local_api_without_token(environment, timeout_seconds)
+    if known.target.auth and token is None:
+        raise UsageError(
+            "the gateway wants a token, and none was given",
+            cure="Give one with --token-file or PMPCTL_TOKEN; `pmpctl token add NAME` makes one.",
+        )
+    return replace(known, target=replace(known.target, token=token))
+
+
+def local_api_without_token(environment: Environment, timeout_seconds: float) -> KnownApi:
+    """The workspace's own, whatever it wants; raises NothingRuns where no gateway serves."""
     found = status(environment)
     if found.in_flight is None or found.profile is None:
         raise NothingRuns(
             f"no API runs in {environment.workspace.root}: {found.explanation}",
             cure="Start one with `pmpctl up PROFILE`, point --workspace to where it runs, or name an API with --url.",
         )
-    if found.auth and token is None:
-        raise UsageError(
-            "the gateway wants a token, and none was given",
-            cure="Give one with --token-file or PMPCTL_TOKEN; `pmpctl token add NAME` makes one.",
-        )
     file = environment.profile_file()
     listener = public_listener(file.gateway, has_tokens=True)
     target = Target(
         listener.url,
-        token,
         auth=found.auth,
         max_model_len=found.max_model_len,
         unknown_model=file.gateway.unknown_model,

@@ -22,7 +22,7 @@ def in_chunks(api: Api) -> Passed:
         raise Skipped(f"{generated} tokens in {last * 1000:.0f} ms tell nothing of it")
     if last - first < (count - 1) / _MOST_CHUNKS_PER_SECOND or count == 1:
         raise Failed(
-            f"the stream came in one lump of {count} chunks after {last:.1f} s",
+            f"the stream came in one lump of {count} chunks after {last:.2f} s",
             "A proxy gathers the answer: switch its buffering off (nginx: proxy_buffering off).",
         )
     rate = (generated - 1) / (last - first)

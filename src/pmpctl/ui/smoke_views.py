@@ -34,7 +34,10 @@ def smoke_view(writer: "Writer", report: "SmokeReport") -> None:
             writer.line(f"  {check.detail}")
             if check.cure:
                 writer.labelled("  cure", check.cure, "cure")
-    figures = {name: value for check in report.checks for name, value in check.figures.items()}
+    figures: dict[str, float] = {}
+    for check in report.checks:
+        # The first of its name: later groups measure prompts of other lengths.
+        figures = {**check.figures, **figures}
     found = [f"{words} {figures[name]:.0f} {unit}" for name, words, unit in _FIGURES if name in figures]
     counts = ", ".join(f"{count} {verdict}" for verdict, count in report.counts.items() if count)
     writer.line("")
