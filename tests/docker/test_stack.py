@@ -31,9 +31,9 @@ def stack(workspace: Workspace, stub_vllm: Path, docker_host: str, base_image: s
     stack.run("down")
 
 
-def containers_of(client: docker.DockerClient, stack: Stack) -> dict[str, str]:
-    """Role -> container id."""
-    found = client.containers.list(all=True, filters={"label": f"{LABEL_WORKSPACE}={stack.workspace.id}"})
+def containers_of(client: docker.DockerClient, stack: Stack, *, running: bool = False) -> dict[str, str]:
+    """Role -> container id; with `running` without those that are only created, or have ended."""
+    found = client.containers.list(all=not running, filters={"label": f"{LABEL_WORKSPACE}={stack.workspace.id}"})
     return {container.labels[LABEL_ROLE]: container.id or "" for container in found}
 
 
@@ -83,7 +83,8 @@ def test_a_killed_command_leaves_a_start_that_the_next_one_adopts(
     stack: Stack, docker_client: docker.DockerClient
 ) -> None:
     with stack.running("up", "coding") as command:
-        eventually(lambda: "engine" in containers_of(docker_client, stack), 60)
+        # One that is only created is no start yet: it would be replaced.
+        eventually(lambda: "engine" in containers_of(docker_client, stack, running=True), 60)
         command.send_signal(signal.SIGKILL)
         command.wait(30)
     engine = containers_of(docker_client, stack)["engine"]
