@@ -20,12 +20,13 @@ _ROUTE = re.compile(r"/v1(/models|/(chat/)?completions)?$")
 
 @dataclass(frozen=True, slots=True)
 class KnownApi:
-    """`profile`, `engine` and `gpus` are what only a workspace knows of the API behind the target."""
+    """All but the target is what only a workspace knows of the API behind it."""
 
     target: Target
     profile: str | None = None
     engine: str | None = None
     gpus: tuple[str, ...] = ()
+    environment: Environment | None = None
 
 
 def local_api(environment: Environment, token: str | None, timeout_seconds: float) -> KnownApi:
@@ -62,7 +63,7 @@ def local_api_without_token(environment: Environment, timeout_seconds: float) ->
         target = as_profile_says(target, file.profile(found.profile))
     version = found.versions.get("vllm")
     gpus = tuple(gpu.name for gpu in list_gpus())
-    return KnownApi(target, found.profile, f"vLLM {version}" if version else None, gpus)
+    return KnownApi(target, found.profile, f"vLLM {version}" if version else None, gpus, environment)
 
 
 def foreign_api(url: str, token: str | None, timeout_seconds: float) -> KnownApi:

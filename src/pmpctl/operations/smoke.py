@@ -2,12 +2,13 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pmpctl.errors import ApiFailed, Interrupted, PmpctlError, SmokeFailed
 from pmpctl.operations.api_target import KnownApi
-from pmpctl.operations.events import CheckMade, Operation, PhaseFinished, PhaseProgress, PhaseStarted
+from pmpctl.operations.events import CheckMade, Notice, Operation, PhaseFinished, PhaseProgress, PhaseStarted
+from pmpctl.operations.vitals import vitals_reader
 from pmpctl.smoke.api import Api
 from pmpctl.smoke.apis import APIS
 from pmpctl.smoke.check import Check, CheckResult, Failed, Verdict
@@ -15,7 +16,7 @@ from pmpctl.smoke.long import LONG
 from pmpctl.smoke.models import model_names
 from pmpctl.smoke.quick import QUICK
 from pmpctl.smoke.sequence import make_checks
-from pmpctl.smoke.soak import SoakReport, soak
+from pmpctl.smoke.soak import SoakReport, Vitals, soak
 from pmpctl.smoke.target import Target
 from pmpctl.smoke.tools import TOOLS
 
@@ -84,8 +85,12 @@ def smoke(known: KnownApi, wanted: Wanted) -> Operation[SmokeReport]:
         raise ApiFailed(failed.what, cure=failed.cure) from failed
     yield PhaseFinished("smoke", time.monotonic() - began, _summary(_count(results)))
     interrupted = False
-    if wanted.soak_minutes is not None and not any(result.verdict is Verdict.FAIL for result in results):
-        soaked = yield from _soak(target, wanted.soak_minutes)
+    answers = any(result.name == "answer" and result.verdict is Verdict.PASS for result in results)
+    if wanted.soak_minutes is not None and not answers:
+        yield Notice("warning", "no soak: the API gives no short answer")
+    elif wanted.soak_minutes is not None:
+        read_vitals = vitals_reader(known.environment) if known.environment is not None else None
+        soaked = yield from _soak(target, wanted.soak_minutes, read_vitals)
         results += soaked.results
         interrupted = soaked.interrupted
     return SmokeReport(
@@ -118,9 +123,9 @@ def _choose_model(target: Target, wanted: str | None) -> tuple[Target, bool]:
     return target, False
 
 
-def _soak(target: Target, minutes: float) -> Operation[SoakReport]:
+def _soak(target: Target, minutes: float, read_vitals: Callable[[], Vitals] | None) -> Operation[SoakReport]:
     yield PhaseStarted("soak", f"Keeping {target.url} at work for {minutes:g} min")
-    running = soak(target, minutes)
+    running = soak(target, minutes, read_vitals=read_vitals)
     interrupt: KeyboardInterrupt | None = None
     while True:
         try:

@@ -19,9 +19,9 @@ def stack(workspace: Workspace, stub_vllm: Path) -> Iterator[Stack]:
     stack.run("down")
 
 
-def smoke(stack: Stack, token: str = "") -> dict[str, Any]:
+def smoke(stack: Stack, *argv: str, token: str = "") -> dict[str, Any]:
     """The engine here is a trivial one, which fails some of the checks of answers."""
-    done = stack.run("smoke", "--no-tools", "--json", PMPCTL_TOKEN=token)
+    done = stack.run("smoke", "--no-tools", "--json", *argv, PMPCTL_TOKEN=token)
     data: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])["data"]
     return data
 
@@ -41,7 +41,7 @@ def test_a_gateway_that_wants_a_token_gets_it_from_the_environment(stack: Stack)
     added = stack.json("token", "add", "smoke")["data"]
     stack.run("up", "coding")
 
-    checked = smoke(stack, added["token"])
+    checked = smoke(stack, token=added["token"])
 
     verdicts = {check["name"]: check["verdict"] for check in checked["checks"]}
     assert verdicts["auth-no-token"] == verdicts["auth-wrong-token"] == verdicts["auth-empty-token"] == "pass"
@@ -57,3 +57,13 @@ def test_without_a_token_one_is_made_for_the_run_and_revoked_after_it(stack: Sta
     verdicts = {check["name"]: check["verdict"] for check in checked["checks"]}
     assert verdicts["auth-no-token"] == verdicts["models"] == verdicts["answer"] == "pass"
     assert [token["name"] for token in stack.json("token", "list")["data"]["tokens"]] == ["mine"]
+
+
+def test_a_soak_sees_the_processes_of_the_workspace(stack: Stack) -> None:
+    stack.run("up", "coding")
+
+    checked = smoke(stack, "--soak", "0.03")
+
+    found = {check["name"]: check for check in checked["checks"]}
+    assert found["soak-restarts"]["verdict"] == "pass"
+    assert {"engine_growth_mib", "gateway_growth_mib"} <= found["soak-memory"]["figures"].keys()
