@@ -24,8 +24,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             needs.require(find)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares one engine follows one another on one of the workers that tests may be spread over."""
+    """What shares one engine follows one another on one of the workers that tests may be spread over.
+
+    First of all hooks: pytest-xdist reads the groups in one of its own.
+    """
     for item in items:
         for group, markers in _SHARED_ENGINES.items():
             if any(item.get_closest_marker(marker) for marker in markers):
