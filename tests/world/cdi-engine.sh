@@ -12,7 +12,7 @@ unpack_engine() {
   local apt="$CDI/apt" mirror
   mirror="$(debian_mirror)"
   [[ -n "$mirror" ]] || die "apt names no Debian mirror to take the newer engine from"
-  rm -rf "$apt" "$CDI/root.new"
+  rm -rf "$apt" "$CDI/engine.new"
   mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
   printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' \
     "$mirror" "$SUITE" >"$apt/sources.list"
@@ -23,9 +23,9 @@ unpack_engine() {
   (cd "$apt" && retry 3 apt-get "${options[@]}" update && retry 3 apt-get "${options[@]}" download docker.io containerd) \
     >"$CDI/apt.log" 2>&1 || return 1
   local package
-  for package in "$apt"/*.deb; do dpkg -x "$package" "$CDI/root.new"; done
-  rm -rf "$apt" "$CDI/root"
-  mv "$CDI/root.new" "$CDI/root"
+  for package in "$apt"/*.deb; do dpkg -x "$package" "$CDI/engine.new"; done
+  rm -rf "$apt" "$CDI/engine"
+  mv "$CDI/engine.new" "$CDI/engine"
 }
 
 # The stand-in for nvidia-smi is one file for whatever a container asks for, so it lists what the environment names.
@@ -45,7 +45,7 @@ start_engine() {
   rm -f "$CDI/docker.sock"
   # With networks of an earlier life in its store, the engine would remove docker0, which is another engine's.
   rm -rf "$CDI/data/network"
-  PATH="$CDI/root/usr/sbin:$CDI/root/usr/bin:$PATH" detached "$CDI/dockerd.log" "$CDI/root/usr/sbin/dockerd" \
+  PATH="$CDI/engine/usr/sbin:$CDI/engine/usr/bin:$PATH" detached "$CDI/dockerd.log" "$CDI/engine/usr/sbin/dockerd" \
     --host "$CDI_ENGINE" --data-root "$CDI/data" --exec-root "$CDI/exec" --pidfile "$CDI/docker.pid" \
     --bridge "$BRIDGE" --default-address-pool base=10.232.0.0/16,size=24 --cdi-spec-dir "$CDI/specs"
   wait_until 60 engine_answers "$CDI_ENGINE" || die "the CDI engine does not answer: $(tail -n 5 "$CDI/dockerd.log")"
@@ -53,9 +53,13 @@ start_engine() {
 }
 
 mkdir -p "$CDI"
-if [[ ! -x "$CDI/root/usr/sbin/dockerd" ]]; then
-  say "unpacking a newer Docker engine (about 60 MB to download)"
-  unpack_engine || die "cannot get the newer Docker engine: $(tail -n 5 "$CDI/apt.log")"
-fi
 write_specification
-engine_answers "$CDI_ENGINE" || start_engine
+if ! engine_answers "$CDI_ENGINE"; then
+  # A world that an older checkout made has it under this name.
+  [[ ! -e "$CDI/engine" && -d "$CDI/root" ]] && mv "$CDI/root" "$CDI/engine"
+  if [[ ! -x "$CDI/engine/usr/sbin/dockerd" ]]; then
+    say "unpacking a newer Docker engine (about 60 MB to download)"
+    unpack_engine || die "cannot get the newer Docker engine: $(tail -n 5 "$CDI/apt.log")"
+  fi
+  start_engine
+fi
