@@ -1,6 +1,6 @@
 """What an API says of itself before it is loaded: its model, how it counts tokens, which fields it takes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,14 +8,10 @@ from pmpctl.load.filler import NotCounted
 from pmpctl.smoke.api import CHAT, Api
 from pmpctl.smoke.check import Failed
 from pmpctl.smoke.faults import API_CURE
+from pmpctl.smoke.models import Model, count_tokens, listed_models
+from pmpctl.smoke.prompts import user
 
 _REFUSES_A_FIELD = (400, 422)
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    id: str
-    max_model_len: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +41,11 @@ _LADDER: Sequence[Fields] = (
 
 
 def list_models(api: Api) -> tuple[Model, ...]:
-    """Raises Failed where the API does not answer as one."""
-    data = api.request("GET", "/v1/models").require_ok().json()
-    entries = data.get("data") if isinstance(data, dict) else None
-    if not isinstance(entries, list) or not entries:
+    """At least one; raises Failed where the API does not answer as one."""
+    models = listed_models(api.request("GET", "/v1/models"))
+    if not models:
         raise Failed("GET /v1/models: the answer names no model", API_CURE)
-    return tuple(_model(entry) for entry in entries if isinstance(entry, dict))
+    return models
 
 
 def engine_version(api: Api) -> str | None:
@@ -67,7 +62,7 @@ def find_fields(api: Api) -> Fields:
     """Raises Failed with what the API says to the simplest of all requests."""
     refused: Failed | None = None
     for fields in _LADDER:
-        body = {"model": api.target.model, "messages": messages("Hello"), **fields.of_request(2)}
+        body = {"model": api.target.model, "messages": [user("Hello")], **fields.of_request(2)}
         answer = api.request("POST", CHAT, body)
         try:
             answer.require_ok()
@@ -88,35 +83,18 @@ class TokenCounter:
     def __init__(self, api: Api, fields: Fields) -> None:
         self._api = api
         self._limit = fields.limit
-        self.by_tokenize = self._tokenize("Hello") is not None
+        self.by_tokenize = count_tokens(api, [user("Hello")]) is not None
 
     def __call__(self, text: str) -> int:
         """Raises NotCounted where the API counts in neither way."""
-        counted = self._tokenize(text) if self.by_tokenize else None
+        counted = count_tokens(self._api, [user(text)]) if self.by_tokenize else None
         return counted if counted is not None else self._used(text)
-
-    def _tokenize(self, text: str) -> int | None:
-        body = {"model": self._api.target.model, "messages": messages(text)}
-        answer = self._api.request("POST", "/tokenize", body)
-        try:
-            return int(answer.json()["count"]) if answer.status == 200 else None
-        except (Failed, KeyError, TypeError, ValueError):
-            return None
 
     def _used(self, text: str) -> int:
         answer = self._api.request(
-            "POST", CHAT, {"model": self._api.target.model, "messages": messages(text), self._limit: 1}
+            "POST", CHAT, {"model": self._api.target.model, "messages": [user(text)], self._limit: 1}
         ).require_ok()
         try:
             return int(answer.json()["usage"]["prompt_tokens"])
         except (KeyError, TypeError, ValueError) as error:
             raise NotCounted from error
-
-
-def messages(text: str) -> list[Mapping[str, str]]:
-    return [{"role": "user", "content": text}]
-
-
-def _model(entry: Mapping[str, Any]) -> Model:
-    length = entry.get("max_model_len")
-    return Model(str(entry.get("id")), length if isinstance(length, int) and length > 0 else None)

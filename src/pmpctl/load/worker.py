@@ -18,12 +18,13 @@ import uvloop
 from pmpctl.helper import Tell, serve
 from pmpctl.load.chunks import BrokenStream, ChunkReader
 from pmpctl.load.filler import Filler
-from pmpctl.load.probe import Fields, messages
+from pmpctl.load.probe import Fields
 from pmpctl.load.sample import Level, Sample
 from pmpctl.smoke.answer import Answer
 from pmpctl.smoke.api import CHAT, bearer, connection_settings
 from pmpctl.smoke.check import Failed
 from pmpctl.smoke.faults import failed_connection
+from pmpctl.smoke.prompts import user
 from pmpctl.smoke.target import Target
 
 WARM_UP_TOKENS = 16
@@ -50,7 +51,7 @@ class Client:
         body = msgspec.json.encode(
             {
                 "model": self._order.target.model,
-                "messages": messages(text),
+                "messages": [user(text)],
                 **self._order.fields.of_request(output_tokens),
             }
         )

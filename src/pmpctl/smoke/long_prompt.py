@@ -8,6 +8,7 @@ from pmpctl.smoke import prompts
 from pmpctl.smoke.api import Api
 from pmpctl.smoke.check import Failed
 from pmpctl.smoke.faults import API_CURE
+from pmpctl.smoke.models import count_tokens
 
 _LINE = "The harbour was quiet in the morning, and the boats came back one by one.\n"
 _REQUEST = "Say OK"
@@ -32,10 +33,10 @@ class PromptMaker:
         self._api = api
         beginning = _beginning()
         short, longer = _messages(beginning, 0), _messages(beginning, _CALIBRATION_LINES)
-        counted = self._count(short)
+        counted = count_tokens(api, short)
         self._counts_beforehand = counted is not None
         self._base = counted or self._used(short)
-        self._per_line = ((self._count(longer) or self._used(longer)) - self._base) / _CALIBRATION_LINES
+        self._per_line = ((count_tokens(api, longer) or self._used(longer)) - self._base) / _CALIBRATION_LINES
         if self._per_line <= 0:
             raise Failed("the API counts no more tokens for a longer prompt", API_CURE)
 
@@ -46,7 +47,7 @@ class PromptMaker:
         lines = self._lines(wanted - self._base)
         messages = _messages(beginning, lines)
         for _ in range(_MOST_CORRECTIONS):
-            counted = self._count(messages)
+            counted = count_tokens(self._api, messages)
             if counted is None:
                 break
             if wanted - 2 * self._per_line < counted <= wanted or lines == 0:
@@ -58,16 +59,6 @@ class PromptMaker:
 
     def _lines(self, tokens: float) -> int:
         return max(0, int(tokens // self._per_line))
-
-    def _count(self, messages: list[prompts.Message]) -> int | None:
-        """None where the API has no `/tokenize`."""
-        answer = self._api.request("POST", "/tokenize", {"model": self._api.target.model, "messages": messages})
-        if answer.status != 200:
-            return None
-        try:
-            return int(answer.json()["count"])
-        except (Failed, KeyError, TypeError, ValueError):
-            return None
 
     def _used(self, messages: list[prompts.Message]) -> int:
         usage: Any = self._api.chat(messages, max_tokens=1, temperature=0).usage or {}
