@@ -46,6 +46,7 @@ def test_a_profile_in_production_keeps_its_values(name: str) -> None:
 def test_the_demo_runs_anywhere_and_calls_tools() -> None:
     demo = load(shipped_file(), {}).profile("demo")
     assert (demo.device, demo.model, demo.tool_call_parser) == ("cpu", "builtin:demo", "hermes")
+    assert demo.extra_args == ["--exclude-tools-when-tool-choice-none"]
     assert demo.description
 
 
