@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pmpctl.load.filler import NotCounted
+from pmpctl.smoke.answer import is_event_stream
 from pmpctl.smoke.api import CHAT, Api
 from pmpctl.smoke.check import Failed
 from pmpctl.smoke.faults import API_CURE
@@ -71,7 +72,7 @@ def find_fields(api: Api) -> Fields:
                 raise
             refused = failed
             continue
-        if "text/event-stream" not in answer.headers.get("content-type", ""):
+        if not is_event_stream(answer.headers):
             raise Failed("the API answers without a stream, so there is nothing to measure", API_CURE)
         return fields
     raise refused or Failed("the API refuses every request", API_CURE)

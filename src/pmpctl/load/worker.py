@@ -20,7 +20,7 @@ from pmpctl.load.chunks import BrokenStream, ChunkReader
 from pmpctl.load.filler import Filler
 from pmpctl.load.probe import Fields
 from pmpctl.load.sample import Level, Sample
-from pmpctl.smoke.answer import Answer
+from pmpctl.smoke.answer import Answer, is_event_stream
 from pmpctl.smoke.api import CHAT, bearer, connection_settings
 from pmpctl.smoke.check import Failed
 from pmpctl.smoke.faults import failed_connection
@@ -83,15 +83,15 @@ class Client:
     async def _stream(self, body: bytes, reader: ChunkReader) -> None:
         headers = {b"content-type": b"application/json"} | bearer(self._order.target.token)
         async with self._http.stream("POST", CHAT, content=body, headers=headers) as response:
-            kind = response.headers.get("content-type", "")
-            if response.status_code != httpx.codes.OK or "text/event-stream" not in kind:
+            if response.status_code != httpx.codes.OK or not is_event_stream(response.headers):
                 content = await response.aread()
                 answer = Answer(f"POST {CHAT}", response.status_code, dict(response.headers), content, 0)
                 try:
                     answer.require_ok()
                 except Failed as failed:
                     raise BrokenStream(f"HTTP {response.status_code}", failed.what) from failed
-                raise BrokenStream("no stream", f"the answer is {kind or 'of no named type'}")
+                kind = response.headers.get("content-type") or "of no named type"
+                raise BrokenStream("no stream", f"the answer is {kind}")
             async for received in response.aiter_bytes():
                 reader.take(time.monotonic(), received)
         reader.finish()

@@ -71,7 +71,16 @@ class Answer:
             said = " with an HTML page"
         if location := self.headers.get("location"):
             said = f", a redirect to {location}"
-        raise Failed(f"{self.asked}: HTTP {self.status}{said}", cure_for_status(self.status))
+        raise Failed(f"{self.asked}: HTTP {self.status}{said}", cure_for_status(self.status), self.status)
+
+    def require_stream(self) -> Self:
+        """Raises Failed unless the status is 200 and the body is a stream of events."""
+        self.require_ok()
+        if not is_event_stream(self.headers):
+            self.json()
+            kind = self.headers.get("content-type") or "of no named type"
+            raise Failed(f"{self.asked}: the answer is no stream, but {kind}", API_CURE)
+        return self
 
     @cached_property
     def _parsed(self) -> Any:
@@ -90,10 +99,6 @@ class ToolCall:
     id: str
     name: str
     arguments: str
-
-    def as_message_part(self) -> dict[str, Any]:
-        """As it stands in the assistant's message of the next request."""
-        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +163,10 @@ def parse_json(text: bytes | str) -> Any:
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     return data
+
+
+def is_event_stream(headers: Mapping[str, str]) -> bool:
+    return "text/event-stream" in headers.get("content-type", "")
 
 
 def reason_of(choice: Mapping[str, Any]) -> str | None:

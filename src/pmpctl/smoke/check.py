@@ -46,7 +46,13 @@ class NotPassed(Exception):
 
 
 class Failed(NotPassed):
+    """`status` is the HTTP status that is the fault, if it is one."""
+
     verdict = Verdict.FAIL
+
+    def __init__(self, what: str, cure: str = "", status: int | None = None) -> None:
+        super().__init__(what, cure)
+        self.status = status
 
 
 class Warned(NotPassed):

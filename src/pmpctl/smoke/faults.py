@@ -14,6 +14,7 @@ T = TypeVar("T", bound=BaseException)
 
 API_CURE = "Give the base URL of an OpenAI-compatible API, such as https://HOST/v1, and see what answers there."
 HTML_CURE = "That is a web page, not the API: give the API's own base URL; a proxy or a login page may stand before it."
+BROKEN_STREAM_CURE = "The engine failed in the middle of the answer: `pmpctl logs engine` shows its first error."
 _PROXY_CURE = "Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY; NO_PROXY=HOST goes there without the proxy."
 
 _STATUS_CURES: Mapping[int, str] = {

@@ -86,7 +86,7 @@ def _answered(patient: Api, filling: _Filling, prompt: LongPrompt, shrinks: int)
 
 def _is_refused(failed: Failed) -> bool:
     """The API takes no prompt of that length; the engine is none the worse for it."""
-    return any(f"HTTP {status}" in failed.what for status in (400, 413, 422))
+    return failed.status in (400, 413, 422)
 
 
 def _explained(api: Api, filling: _Filling, failed: Failed) -> Failed:

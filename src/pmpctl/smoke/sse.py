@@ -8,7 +8,7 @@ from typing import Any
 
 from pmpctl.smoke.answer import Answer, excerpt
 from pmpctl.smoke.check import Failed
-from pmpctl.smoke.faults import API_CURE
+from pmpctl.smoke.faults import API_CURE, BROKEN_STREAM_CURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +19,7 @@ class NamedEvent:
 
 def named_events(answer: Answer) -> list[NamedEvent]:
     """All events; raises Failed for what is no stream, and where a name and the `type` in the data differ."""
-    answer.require_ok()
-    kind = answer.headers.get("content-type", "")
-    if "text/event-stream" not in kind:
-        answer.json()
-        raise Failed(f"{answer.asked}: the answer is no stream, but {kind or 'of no named type'}", API_CURE)
-    return list(_parse(answer))
+    return list(_parse(answer.require_stream()))
 
 
 def _parse(answer: Answer) -> Iterator[NamedEvent]:
@@ -53,8 +48,5 @@ def _event(asked: str, name: str, text: str) -> NamedEvent:
         raise Failed(f"{asked}: an event is named {name!r}, and its data says {kind!r}", API_CURE)
     if kind in ("error", "response.failed"):
         said = excerpt(text.encode(), 400)
-        raise Failed(
-            f"{asked}: the stream broke off with an error: {said}",
-            "The engine failed in the middle of the answer: `pmpctl logs engine` shows its first error.",
-        )
+        raise Failed(f"{asked}: the stream broke off with an error: {said}", BROKEN_STREAM_CURE)
     return NamedEvent(name, data)

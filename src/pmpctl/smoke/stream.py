@@ -10,7 +10,7 @@ import httpx
 
 from pmpctl.smoke.answer import ToolCall, excerpt, parse_json, reason_of, require_content, text_of, usage_of
 from pmpctl.smoke.check import Failed
-from pmpctl.smoke.faults import API_CURE
+from pmpctl.smoke.faults import API_CURE, BROKEN_STREAM_CURE
 
 _LONGEST_LINE_BYTES = 1 << 20
 _LARGEST_STREAM_BYTES = 16 << 20
@@ -62,7 +62,6 @@ class ChatStream:
         """Whether the stream ended with `[DONE]`."""
         self.arrivals: list[float] = []
         """When each chunk with something generated in it arrived, in seconds since the request began."""
-        self.comments = 0
 
     @property
     def first_token_seconds(self) -> float | None:
@@ -91,9 +90,7 @@ class ChatStream:
         """The data of each event; several lines of it are one."""
         data: list[str] = []
         for line in self._lines():
-            if line.startswith(":"):
-                self.comments += 1
-            elif line.startswith("data:"):
+            if line.startswith("data:"):
                 self._heard = time.monotonic()
                 data.append(line.removeprefix("data:").removeprefix(" "))
             elif not line and data:
@@ -146,10 +143,8 @@ class ChatStream:
         if "error" in chunk:
             fault = chunk["error"]
             said = fault.get("message") if isinstance(fault, dict) else fault
-            raise Failed(
-                f"{self._asked}: the stream broke off with an error: {excerpt(str(said).encode(), 400)}",
-                "The engine failed in the middle of the answer: `pmpctl logs engine` shows its first error.",
-            )
+            shown = excerpt(str(said).encode(), 400)
+            raise Failed(f"{self._asked}: the stream broke off with an error: {shown}", BROKEN_STREAM_CURE)
         return chunk
 
     def _take(self, chunk: Chunk) -> None:

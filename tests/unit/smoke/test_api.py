@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pmpctl.smoke.answer import ToolCall
 from pmpctl.smoke.api import Api
 from pmpctl.smoke.check import Failed
 from pmpctl.smoke.target import Target
@@ -98,7 +99,7 @@ def test_tool_calls_are_an_answer_without_text() -> None:
     with serving(lambda reply: reply.json(said)) as server, api(server.url) as opened:
         (made,) = opened.chat(HELLO).tool_calls
 
-    assert made.as_message_part() == call
+    assert made == ToolCall("call-1", "get_weather", '{"city": "Paris"}')
 
 
 def test_a_stream_is_put_together_from_its_parts() -> None:
