@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from pmpctl.ui.svg import beginning, text
+from pmpctl.ui.svg import MARGIN, WIDTH, heading, picture, text
 
 if TYPE_CHECKING:
     from pmpctl.load.figures import LevelFigures
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 Value = Callable[["LevelFigures"], float | None]
 
-WIDTH, MARGIN = 760, 24
 PLOT_LEFT, PLOT_HEIGHT, PANEL_HEIGHT, PANELS_TOP = 92, 150, 232, 84
 LEGEND_ROW = 22
 # Told apart by those who see few colours, and dark enough on white.
@@ -64,11 +63,7 @@ def curves(report: "BenchReport") -> str:
     under = ", ".join(
         part for part in (report.engine, *report.gpus, report.began_at, f"pmpctl {report.pmpctl}") if part
     )
-    lines = [
-        *beginning(WIDTH, height, title, _told(report.levels)),
-        text(MARGIN, 32, title, size=18, bold=True),
-        text(MARGIN, 56, under, fill="#555555"),
-    ]
+    lines = heading(title, under)
     ticks = sorted({each.level.concurrency for each in report.levels})
     for number, panel in enumerate(PANELS):
         lines += _panel(panel, series, ticks, PANELS_TOP + number * PANEL_HEIGHT)
@@ -80,7 +75,7 @@ def curves(report: "BenchReport") -> str:
     lines.append(
         text(MARGIN, y + 13, "Solid: half of the requests are better (p50). Dashed: all but 5 % are (p95).", size=12)
     )
-    return "\n".join([*lines, "</svg>", ""])
+    return picture(height, title, _told(report.levels), lines)
 
 
 def _panel(panel: _Panel, series: Sequence[_Series], ticks: Sequence[int], top: float) -> list[str]:
@@ -142,23 +137,12 @@ def _curve(
 
 def _series(levels: Sequence["LevelFigures"]) -> list[_Series]:
     """The levels of the same lengths are one curve."""
-    lengths = list(dict.fromkeys((each.level.prompt_tokens, each.level.output_tokens) for each in levels))
+    of_lengths: dict[tuple[int, int], list[LevelFigures]] = {}
+    for each in sorted(levels, key=lambda each: each.level.concurrency):
+        of_lengths.setdefault((each.level.prompt_tokens, each.level.output_tokens), []).append(each)
     return [
-        _Series(
-            f"prompt {prompt} + answer {answer} tokens",
-            COLOURS[number % len(COLOURS)],
-            tuple(
-                sorted(
-                    (
-                        each
-                        for each in levels
-                        if (each.level.prompt_tokens, each.level.output_tokens) == (prompt, answer)
-                    ),
-                    key=lambda each: each.level.concurrency,
-                )
-            ),
-        )
-        for number, (prompt, answer) in enumerate(lengths)
+        _Series(f"prompt {prompt} + answer {answer} tokens", COLOURS[number % len(COLOURS)], tuple(found))
+        for number, ((prompt, answer), found) in enumerate(of_lengths.items())
     ]
 
 

@@ -3,13 +3,12 @@
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from pmpctl.ui.svg import beginning, text
+from pmpctl.ui.svg import MARGIN, WIDTH, heading, picture, text
 from pmpctl.ui.vram_bar import MISSING, Segment, bar_of
 
 if TYPE_CHECKING:
     from pmpctl.operations.fit import Assessment
 
-WIDTH, MARGIN = 760, 24
 BAR_TOP, BAR_HEIGHT = 76, 44
 LEGEND_TOP, LEGEND_ROW = 156, 24
 VERDICT_FILLS = {"fits": "#2e7d32", "tight": "#b26a00", "does not fit": "#c62828"}
@@ -19,13 +18,11 @@ def chart(found: "Assessment") -> str:
     bar = bar_of(found)
     scale = (WIDTH - 2 * MARGIN) / max(bar.total_gib, bar.budget_gib)
     height = LEGEND_TOP + LEGEND_ROW * -(-len(bar.segments) // 2) + 12
-    title = f"{found.profile} on {found.card.name}: {found.verdict}"
+    name = f"{found.profile} on {found.card.name}"
     told = "; ".join(f"{segment.name} {segment.gib:.2f} GiB" for segment in bar.segments)
     lines = [
-        *beginning(WIDTH, height, title, f"Of a budget of {bar.budget_gib:.2f} GiB: {told}."),
-        text(MARGIN, 32, f"{found.profile} on {found.card.name}", size=18, bold=True),
+        *heading(name, f"{found.model}, {found.settings.max_model_len:,} tokens"),
         text(WIDTH - MARGIN, 32, found.verdict, size=18, bold=True, end=True, fill=VERDICT_FILLS[found.verdict]),
-        text(MARGIN, 56, f"{found.model}, {found.settings.max_model_len:,} tokens", fill="#555555"),
     ]
     left = float(MARGIN)
     for segment in bar.segments:
@@ -42,7 +39,7 @@ def chart(found: "Assessment") -> str:
         y = LEGEND_TOP + index // 2 * LEGEND_ROW
         lines.append(_box(x, y, 14, 14, segment))
         lines.append(text(x + 22, y + 12, f"{segment.name}  {segment.gib:.2f} GiB"))
-    return "\n".join([*lines, "</svg>", ""])
+    return picture(height, f"{name}: {found.verdict}", f"Of a budget of {bar.budget_gib:.2f} GiB: {told}.", lines)
 
 
 def _box(x: float, y: float, width: float, height: float, segment: Segment) -> str:
