@@ -1,22 +1,8 @@
 """`bench` without an address: the workspace's own gateway, and what the workspace knows of the engine behind it."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-from pmpctl.workspace import Workspace
 from tests.stack import Stack
 
 SMALL = ("--concurrency", "2", "--requests", "4", "--prompt-tokens", "40", "--output-tokens", "12")
-
-
-@pytest.fixture
-def stack(workspace: Workspace, stub_vllm: Path) -> Iterator[Stack]:
-    stack = Stack(workspace, stub_vllm)
-    stack.write()
-    yield stack
-    stack.run("down")
 
 
 def test_the_workspaces_own_api_is_measured_and_named(stack: Stack) -> None:

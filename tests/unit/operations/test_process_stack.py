@@ -3,7 +3,6 @@
 import json
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -15,14 +14,6 @@ from tests.stack import Stack
 from tests.support import eventually
 
 CANARY = "hf_canary0123456789abcdefghij"
-
-
-@pytest.fixture
-def stack(workspace: Workspace, stub_vllm: Path) -> Iterator[Stack]:
-    stack = Stack(workspace, stub_vllm)
-    stack.write()
-    yield stack
-    stack.run("down")
 
 
 def processes_of(stack: Stack) -> list[psutil.Process]:
