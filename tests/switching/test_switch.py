@@ -144,12 +144,16 @@ def test_held_requests_for_the_old_model_by_name_get_a_404_where_names_are_stric
 @BOTH_RUNTIMES
 def test_what_is_under_way_finishes_in_time_or_is_cut_off_with_an_error_event(make_stack: MakeStack) -> None:
     stack = make_stack()
-    stack.fault("acme/coder", STUB_WORD_SECONDS=0.5)
+    stack.fault("acme/coder", STUB_WORD_SECONDS=0.2, STUB_GATE="gate")
     assert stack.run("up", "coding").returncode == 0
-    with beside(stream, stack, LONG) as long, beside(stream, stack, LONG[:60]) as short:
+    with beside(stream, stack, LONG) as long, beside(stream, stack, "only a few words") as short:
         eventually(lambda: gateway(stack).in_flight == 2)
-        data = stack.json("switch", "chat", "--drain", "10")["data"]
+        with stack.running("switch", "chat", "--drain", "8", "--json") as command:
+            eventually(lambda: gateway(stack).phase is Phase.DRAINING, 60)
+            stack.open_gate("gate")
+            output, _ = command.communicate(timeout=90)
 
+    data = json.loads(output.splitlines()[-1])["data"]
     assert (data["finished"], data["cancelled"]) == (1, 1)
     assert short.result()[-1] == "data: [DONE]"
     events = events_of(long.result())

@@ -1,5 +1,6 @@
 """How `up`, `down` and `status` deal with what the gateway is doing: real processes and a trivial engine."""
 
+import json
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from pmp_gateway.control_schema import Reason
-from pmpctl.operations.gateway_control import close_gateway, hold
+from pmp_gateway.control_schema import Phase, Reason
+from pmpctl.operations.gateway_control import close_gateway, gateway_status, hold
 from pmpctl.workspace import Workspace
 from tests.stack import Stack
 from tests.support import eventually
@@ -93,15 +94,19 @@ def test_status_says_that_requests_are_refused_and_what_opens_the_gateway(stack:
 
 
 def test_down_lets_requests_finish_and_says_how_many(stack: Stack) -> None:
-    stack.fault(STUB_WORD_SECONDS=0.2)
+    stack.fault(STUB_GATE="gate")
     stack.run("up", "coding")
     answers: list[httpx.Response] = []
-    request = in_background(stack, answers, 40)
+    request = in_background(stack, answers, 2)
     eventually(lambda: stack.status()["in_flight"] == 1)
 
-    data = stack.json("down")["data"]
+    with stack.running("down", "--json") as command:
+        eventually(lambda: (now := gateway_status(stack.workspace)) and now.phase is Phase.DRAINING, 60)
+        stack.open_gate("gate")
+        output, _ = command.communicate(timeout=60)
     request.join()
 
+    data = json.loads(output.splitlines()[-1])["data"]
     assert (data["finished"], data["cancelled"]) == (1, 0)
     assert answers[0].status_code == 200
 
