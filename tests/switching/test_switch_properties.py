@@ -325,6 +325,6 @@ class Switches(RuleBasedStateMachine):
 
 
 Switches.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=50, stateful_step_count=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
-TestSwitches = pytest.mark.slow(Switches.TestCase)
+TestSwitches = pytest.mark.slow(pytest.mark.timeout(900)(Switches.TestCase))
