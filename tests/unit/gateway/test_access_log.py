@@ -199,7 +199,7 @@ async def test_a_pipe_that_nobody_reads_stops_neither_answers_nor_the_end(tmp_pa
     try:
         fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
         await asyncio.to_thread(gateway.wait_until_listening)
-        async with httpx.AsyncClient(base_url=gateway.url, timeout=10) as client:
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as client:
             for _ in range(60):
                 assert (await client.post(PATH, json={})).status_code == 200
         gateway.terminate()
@@ -214,7 +214,7 @@ async def test_every_line_is_there_after_the_gateway_is_told_to_stop(
     start_gateway: StartGateway, backend: Backend
 ) -> None:
     gateway = start_gateway()
-    async with httpx.AsyncClient(base_url=gateway.url, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as client:
         ids = [f"request-{number}" for number in range(40)]
         await asyncio.gather(*(client.post(PATH, json={}, headers={"x-request-id": each}) for each in ids))
     gateway.terminate()

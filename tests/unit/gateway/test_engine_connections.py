@@ -239,7 +239,7 @@ async def test_a_connection_that_says_something_unasked_is_not_used_again(
     async with wire(front.port) as connection:
         assert await ask(connection) == 200
         answered.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await closed.wait()
         for _ in range(3):
             await connection.post(PATH, b"{}")

@@ -138,7 +138,7 @@ async def test_requests_that_come_while_the_engine_is_asked_for_its_names_share_
         # A client that leaves meanwhile takes the answer from nobody.
         async with wire(gateway.port) as connection:
             await connection.post(PATH, b"{}", "X-Request-Id: left")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await asked.wait()
             await connection.leave()
         assert (await asyncio.to_thread(gateway.logged, "left"))["status"] == 499

@@ -104,7 +104,7 @@ def check(status: int, request_id: str, body: bytes) -> None:
 
 
 async def check_described(gateway: GatewayProcess, case: schemathesis.Case[Any]) -> None:
-    answer = await asyncio.to_thread(case.call, base_url=gateway.url, timeout=10)
+    answer = await asyncio.to_thread(case.call, base_url=gateway.url, timeout=30)
     check(answer.status_code, answer.headers["x-request-id"][0], answer.content or b"")
 
 
@@ -157,7 +157,7 @@ REQUESTS = st.lists(st.tuples(st.sampled_from(INFERENCE), TEXTS), min_size=10, m
 
 
 async def check_bodies(gateway: GatewayProcess, requests: list[tuple[str, bytes]]) -> None:
-    async with httpx.AsyncClient(base_url=gateway.url, timeout=10, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=30, trust_env=False) as client:
         for path, body in requests:
             answer = await client.post(path, content=body, headers={"content-type": "application/json"})
             check(answer.status_code, answer.headers["x-request-id"], answer.content)

@@ -173,7 +173,7 @@ async def test_one_address_cannot_take_all_connections(start_gateway: StartGatew
 
 async def eventually_served(gateway: GatewayProcess) -> bool:
     """Once the gateway has noticed that connections are gone."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             async with wire(gateway.port) as connection:
                 with suppress(ConnectionError):

@@ -33,7 +33,7 @@ def gateway(start_gateway: StartGateway, control: Control) -> GatewayProcess:
 
 
 async def post(gateway: GatewayProcess, path: str = PATH) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=gateway.url, timeout=15) as client:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as client:
         return await client.post(path, json={})
 
 

@@ -93,7 +93,7 @@ async def test_more_requests_than_may_wait_on_a_connection_end_it(gateway: Gatew
         await connection.send((LINE + b"Content-Length: 2\r\n\r\n{}") * 100)
         with suppress(ConnectionError):
             assert await connection.rest() == b""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await asyncio.gather(*(call.gone.wait() for call in backend.calls))
     assert len(backend.calls) <= 1
 
@@ -114,7 +114,7 @@ async def test_nothing_is_written_into_an_answer_that_is_under_way(
         await connection.send(second)
         with suppress(ConnectionError):
             assert await connection.rest() == b""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await backend.call.gone.wait()
     assert len(backend.calls) == 1
 

@@ -158,7 +158,7 @@ async def test_a_reader_that_stalls_for_too_long_is_cut_off_and_the_engine_stops
         connection.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await connection.send(WHOLE)
         call = await backend.next_call()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             await call.gone.wait()
         await control.until(lambda status: status.in_flight == 0)
     async with wire(gateway.port) as connection:
@@ -184,7 +184,7 @@ async def test_a_reader_that_is_slow_but_reads_gets_it_all(start_gateway: StartG
         received, last = 0, b""
         # Three seconds and more for the whole.
         while not last.endswith(b"0\r\n\r\n"):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 last = await connection.reader.read(512 * 1024)
             assert last
             received += last.count(b"x")

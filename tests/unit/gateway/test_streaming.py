@@ -9,7 +9,7 @@ from tests.unit.gateway.gateway_process import GatewayProcess
 from tests.unit.gateway.stub import Backend, Call, answer_ok
 from tests.unit.gateway.wire import wire
 
-DEADLINE_SECONDS = 2.0
+DEADLINE_SECONDS = 20.0
 PATH = "/v1/chat/completions"
 
 
@@ -24,7 +24,7 @@ async def test_each_chunk_arrives_before_the_next_one_is_made(client: httpx.Asyn
         await call.start()
         for number in range(5):
             await call.chunk(b"data: %d\n\n" % number)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await confirmed.acquire()
         await call.finish()
 
@@ -45,7 +45,7 @@ async def test_the_head_of_a_stream_does_not_wait_for_its_first_chunk(
 
     async def stream(call: Call) -> None:
         await call.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await seen.wait()
         await call.finish()
 
@@ -254,7 +254,7 @@ async def test_a_silent_engine_is_given_up(start_gateway: StartGateway, backend:
         await asyncio.Event().wait()
 
     gateway = start_gateway(PMP_GATEWAY_BACKEND_SILENCE_SECONDS="1")
-    async with httpx.AsyncClient(base_url=gateway.url, timeout=15) as client:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as client:
         backend.handler = stream
         assert '"code":"backend_silent"' in (await client.post(PATH, json={})).text
         backend.handler = _wait_forever

@@ -21,19 +21,19 @@ class Wire:
         await self.send(head.encode() + body)
 
     async def until(self, mark: bytes) -> bytes:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self.reader.readuntil(mark)
 
     async def exactly(self, count: int) -> bytes:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self.reader.readexactly(count)
 
     async def rest(self) -> bytes:
         """Everything up to the end of the connection."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self.reader.read()
 
-    async def head(self, timeout_seconds: float = 10) -> tuple[int, list[tuple[str, str]]]:
+    async def head(self, timeout_seconds: float = 30) -> tuple[int, list[tuple[str, str]]]:
         """The status and the headers of the answer, their names in lower case."""
         async with asyncio.timeout(timeout_seconds):
             lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")

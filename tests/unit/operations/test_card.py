@@ -226,5 +226,5 @@ def test_without_a_driver_or_a_gpu_the_runtimes_word_counts(
     proof = run_operation(prove_free(runtime, plan, [trace], timeout_seconds=10))
 
     assert (proof.how, proof.enough, proof.free_bytes) == ("runtime", True, None)
-    assert proof.seconds < 1
+    assert proof.seconds < 5
     assert os.getpid() not in {process.pid for process in trace.processes}

@@ -53,7 +53,7 @@ def test_each_ends_in_a_failure_with_a_cure_before_long(handler: raw.Handler, as
         with pytest.raises(Failed) as caught:
             ask(api)
     assert caught.value.cure
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 100 * _MIB_IN_KIB
 
 
