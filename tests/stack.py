@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +42,7 @@ device = "cpu"
 
 @dataclass
 class Stack:
-    """`program` is the trivial engine; `faults` are the words that its script understands."""
+    """`program` is the trivial engine; without `smoke` what `up` and `switch` start is not checked at their end."""
 
     workspace: Workspace
     program: Path
@@ -50,6 +50,7 @@ class Stack:
     api_port: int = field(default_factory=find_free_port)
     engine_port: int = field(default_factory=find_free_port)
     environment: dict[str, str] = field(default_factory=dict)
+    smoke: bool = False
 
     def write(self, *, gateway: str = "", host: str = "", more: str = "", start_timeout: int = 60) -> None:
         text = PROFILES.format(
@@ -77,14 +78,13 @@ class Stack:
             file.unlink(missing_ok=True)
 
     def run(self, *argv: str, timeout_seconds: float = 120, **environment: str) -> "subprocess.CompletedProcess[str]":
-        argv = ("--workspace", str(self.workspace.root), *argv)
-        return pmpctl(*argv, cwd=None, timeout_seconds=timeout_seconds, **self.variables(environment))
+        return pmpctl(*self._argv(argv), cwd=None, timeout_seconds=timeout_seconds, **self.variables(environment))
 
     @contextmanager
     def running(self, *argv: str) -> "Iterator[subprocess.Popen[str]]":
         """The command in a process group of its own, as a shell starts it; killed at the end if it still runs."""
         process = subprocess.Popen(
-            [PMPCTL, "--workspace", self.workspace.root, *argv],
+            [PMPCTL, *self._argv(argv)],
             env=os.environ | self.variables(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -120,6 +120,11 @@ class Stack:
             headers=dict(headers or {}),
             timeout=60,
         )
+
+    def _argv(self, argv: Sequence[str]) -> tuple[str, ...]:
+        starts = {"up", "switch", "swap"} & set(argv)
+        unchecked = ("--no-smoke",) if starts and not self.smoke else ()
+        return ("--workspace", str(self.workspace.root), *argv, *unchecked)
 
     def variables(self, environment: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
         """What its commands have in their environment beside everybody's."""

@@ -15,6 +15,7 @@ STUB_CRASH_ON_REQUEST      be killed by the first request for tokens
 STUB_CRASH_AFTER_SECONDS   exit with code 1 this long after listening
 STUB_WRONG_MODEL           serve this model under this name, whatever the arguments say
 STUB_WORD_SECONDS          pause between two words of an answer
+STUB_IGNORE_STOP           take no notice of `stop`
 STUB_CHILDREN              have this many child processes, as vLLM has its engine core and workers
 STUB_GPU_MIB               hold so much of the card that tests/world/nvml stands in for (its folder STAND_IN_GPU_HELD)
 STUB_AVAILABLE_KV_GIB      print what vLLM prints on a GPU: 18.14 GiB of weights, and so much left for the KV cache
@@ -24,6 +25,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -80,6 +82,8 @@ class Engine(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: Engine
     protocol_version = "HTTP/1.1"
+    # As uvicorn does: else the first chunk of a stream waits for the client's acknowledgement of the head.
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         if self.path in ("/health", "/ping"):
@@ -101,17 +105,30 @@ class Handler(BaseHTTPRequestHandler):
             message = f"The model `{body['model']}` does not exist."
             error = {"message": message, "type": "NotFoundError", "param": "model", "code": 404}
             self.send_data(404, {"error": error})
+        elif (prompt_tokens := len(self.prompt(body).split())) > self.server.max_model_len:
+            message = f"This model's maximum context length is {self.server.max_model_len} tokens, not {prompt_tokens}."
+            error = {"message": message, "type": "BadRequestError", "param": "input_tokens", "code": 400}
+            self.send_data(400, {"error": error})
         elif body.get("stream"):
             self.stream(body)
         else:
             self.send_data(200, self.whole_answer(body))
 
-    def words(self, body: dict[str, Any]) -> list[str]:
-        prompt = body["messages"][-1]["content"] if "messages" in body else body.get("prompt")
-        words = str(prompt).split()[: body.get("max_tokens") or body.get("max_completion_tokens")]
-        return [word + " " for word in words[:-1]] + words[-1:]
+    def prompt(self, body: dict[str, Any]) -> str:
+        return str(body["messages"][-1]["content"] if "messages" in body else body.get("prompt"))
 
-    def answer(self, body: dict[str, Any], kind: str, choice: dict[str, Any]) -> dict[str, Any]:
+    def words(self, body: dict[str, Any]) -> tuple[list[str], str]:
+        """The answer, and why it ends."""
+        text = " ".join(self.prompt(body).split())
+        stops = body.get("stop") or []
+        if not os.environ.get("STUB_IGNORE_STOP"):
+            for stop in [stops] if isinstance(stops, str) else stops:
+                text = text.partition(stop)[0]
+        words = re.findall(r"\S+ ?", text)
+        limit = body.get("max_tokens") or body.get("max_completion_tokens") or len(words)
+        return words[:limit], "length" if limit < len(words) else "stop"
+
+    def answer(self, body: dict[str, Any], kind: str, *choices: dict[str, Any]) -> dict[str, Any]:
         model = body.get("model", self.server.names[0])
         return {
             "id": f"stub-{self.server.connections[self.client_address]}",
@@ -119,30 +136,40 @@ class Handler(BaseHTTPRequestHandler):
             "created": int(time.time()),
             "model": model,
             "system_fingerprint": self.server.fingerprint,
-            "choices": [choice],
+            "choices": choices,
         }
 
     def whole_answer(self, body: dict[str, Any]) -> dict[str, Any]:
-        words = self.words(body)
+        words, reason = self.words(body)
         time.sleep(self.server.word_seconds * len(words))
         text = "".join(words)
-        choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
+        choice: dict[str, Any] = {"index": 0, "finish_reason": reason}
         if "messages" in body:
             answer = self.answer(body, "chat.completion", choice | {"message": {"role": "assistant", "content": text}})
         else:
             answer = self.answer(body, "text_completion", choice | {"text": text})
-        usage = {"prompt_tokens": len(words), "completion_tokens": len(words), "total_tokens": 2 * len(words)}
-        return answer | {"usage": usage}
+        return answer | {"usage": self.usage(body, len(words))}
+
+    def usage(self, body: dict[str, Any], tokens: int) -> dict[str, int]:
+        prompt_tokens = len(self.prompt(body).split())
+        return {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": tokens,
+            "total_tokens": prompt_tokens + tokens,
+        }
 
     def chunks(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         chat = "messages" in body
         kind = "chat.completion.chunk" if chat else "text_completion"
-        for word in self.words(body):
+        words, reason = self.words(body)
+        for word in words:
             part: dict[str, Any] = {"delta": {"content": word}} if chat else {"text": word}
             yield self.answer(body, kind, {"index": 0, "finish_reason": None, **part})
             time.sleep(self.server.word_seconds)
         part = {"delta": {}} if chat else {"text": ""}
-        yield self.answer(body, kind, {"index": 0, "finish_reason": "stop", **part})
+        yield self.answer(body, kind, {"index": 0, "finish_reason": reason, **part})
+        if (body.get("stream_options") or {}).get("include_usage"):
+            yield self.answer(body, kind) | {"usage": self.usage(body, len(words))}
 
     def stream(self, body: dict[str, Any]) -> None:
         self.send_response(200)

@@ -46,4 +46,6 @@ Wait = Annotated[bool, typer.Option("--wait", help="Let another pmpctl that work
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 
+Smoke = Annotated[bool, typer.Option("--smoke/--no-smoke", help="Make the quick checks of `pmpctl smoke` at the end.")]
+
 ProfileFile = Annotated[Path | None, typer.Argument(metavar="FILE", help="Default: the workspace's profile file.")]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pmpctl.cli.arguments import DryRun, Wait, complete_profile
+from pmpctl.cli.arguments import DryRun, Smoke, Wait, complete_profile
 from pmpctl.cli.context import Globals
 
 
@@ -28,13 +28,16 @@ def switch(
         typer.Option("--no-rollback", help="If the model does not come up, refuse requests instead of going back."),
     ] = False,
     wait: Wait = False,
+    smoke: Smoke = True,
 ) -> None:
     """Put another model behind the same address without losing a request.
 
     New requests wait while the models change. If the new one does not come up, the old one is started again.
+    Then makes the quick checks of `pmpctl smoke`: if one fails, it stays all the same, and the exit status is 7.
     `swap` is another word for it.
     """
     from pmpctl.operations import switch as switch_operation
+    from pmpctl.operations.smoke_afterwards import with_smoke
     from pmpctl.ui import switch_views
 
     options: Globals = ctx.obj
@@ -45,5 +48,7 @@ def switch(
         data = {"dry_run": True, "planned": planned}
         view = partial(switch_views.planned_switch_view, planned=planned)
         raise typer.Exit(options.ui.result("switch", data, view, refusal))
-    result = options.ui.run(switch_operation.switch(options.environment, profile, how, wait=wait))
-    options.ui.result("switch", result, partial(switch_views.switch_view, result=result))
+    environment = options.environment
+    operation = switch_operation.switch(environment, profile, how, wait=wait)
+    result, bad = options.ui.run(with_smoke(operation, environment, options.ui.redactor.register, wanted=smoke))
+    raise typer.Exit(options.ui.result("switch", result, partial(switch_views.switch_view, result=result), bad))

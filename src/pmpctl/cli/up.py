@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pmpctl.cli.arguments import DryRun, MaybeProfile, Wait
+from pmpctl.cli.arguments import DryRun, MaybeProfile, Smoke, Wait
 from pmpctl.cli.context import Globals
 
 
@@ -16,12 +16,15 @@ def up(
     restart: Annotated[bool, typer.Option("--restart", help="Recreate both even if nothing changed.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Start although the model does not fit the GPU.")] = False,
     wait: Wait = False,
+    smoke: Smoke = True,
 ) -> None:
     """Start engine and gateway for a profile, and wait until the model answers.
 
     Does nothing if the same plan runs already; recreates only what changed. Refuses what does not fit the GPU.
+    Then makes the quick checks of `pmpctl smoke`: if one fails, all stays up, and the exit status is 7.
     """
     from pmpctl.operations import up as up_operation
+    from pmpctl.operations.smoke_afterwards import with_smoke
     from pmpctl.ui import views
 
     options: Globals = ctx.obj
@@ -30,8 +33,11 @@ def up(
         data = {"dry_run": True, "hash": planned.plan.hash, "plan": planned.plan, "fit": planned.fit}
         refusal = None if force else planned.fit.refusal
         raise typer.Exit(options.ui.result("up", data, partial(views.planned_view, planned=planned), refusal))
-    result = options.ui.run(up_operation.up(options.environment, profile, restart=restart, force=force, wait=wait))
-    options.ui.result("up", result, partial(views.up_view, result=result))
+    environment = options.environment
+    operation = up_operation.up(environment, profile, restart=restart, force=force, wait=wait)
+    checked = with_smoke(operation, environment, options.ui.redactor.register, wanted=smoke)
+    result, bad = options.ui.run(checked)
+    raise typer.Exit(options.ui.result("up", result, partial(views.up_view, result=result), bad))
 
 
 def down(

@@ -26,8 +26,8 @@ def smoke_with_passing_token(
     expires = (datetime.now(UTC) + life).replace(microsecond=0)
     # A limit of 0 is none: the checks are about the API, not about what one client may do.
     new = NewToken(name, expires, requests_per_minute=0, max_concurrent=0)
-    added = yield from add_token(environment, new)
     try:
+        added = yield from add_token(environment, new)
         if added.secret is None or added.gateway != "reloaded":
             raise UsageError(
                 "the gateway wants a token, and does not take over one that is made for this run",
@@ -36,7 +36,7 @@ def smoke_with_passing_token(
         keep_secret(added.secret)
         return (yield from smoke(replace(known, target=replace(known.target, token=added.secret)), wanted))
     finally:
-        # Where it cannot be revoked, as it is the last one by now, it expires.
+        # Where it was not added, there is none; where it cannot be revoked, as it is the last one by now, it expires.
         with contextlib.suppress(PmpctlError):
             # Nobody listens to an operation that is being closed.
             for _ in revoke_tokens(environment, [name], allow_open=False):

@@ -7,6 +7,7 @@ from typing import Literal
 from pmp_gateway.control_schema import HoldCounts
 from pmpctl.errors import PmpctlError
 from pmpctl.operations.preflight import Preflight
+from pmpctl.operations.smoke import SmokeReport
 from pmpctl.operations.switch_scene import Scene
 from pmpctl.operations.switch_steps import Timing
 from pmpctl.planning.plan import Plan
@@ -20,6 +21,7 @@ class SwitchResult:
 
     Of the requests that came in the gap `held` had to wait, `released` went to the new model, and `refused` were told
     to come again; of those under way before it `finished` did so, and `cancelled` took longer than the drain.
+    `smoke` is None where no checks were made at the end.
     """
 
     profile: str
@@ -38,6 +40,7 @@ class SwitchResult:
     cancelled: int = 0
     refused: int = 0
     phases: Mapping[str, float] = field(default_factory=dict)
+    smoke: SmokeReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from pmpctl.operations.learning import learn
 from pmpctl.operations.locking import take_lock
 from pmpctl.operations.mending import engine_of, mend, no_request_waits_in_vain, profile_to_go_on_with, settle
 from pmpctl.operations.readiness import let_requests_in, wait_for_engine, wait_for_gateway
+from pmpctl.operations.smoke import SmokeReport
 from pmpctl.operations.unit_records import fit_before, fit_figures, save_record
 from pmpctl.planning.plan import Plan, Role, Unit
 from pmpctl.planning.recorded import RecordedPlan
@@ -33,6 +34,8 @@ Change = Literal["kept", "started", "replaced"]
 
 @dataclass(frozen=True, slots=True)
 class UpResult:
+    """`smoke` is None where no checks were made at the end."""
+
     profile: str
     model: str
     runtime: str
@@ -42,6 +45,7 @@ class UpResult:
     auth: bool
     changes: dict[Role, Change]
     seconds: float
+    smoke: SmokeReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

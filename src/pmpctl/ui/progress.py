@@ -118,7 +118,9 @@ class PlainReporter:
         total = 100 if event.unit == "percent" else event.total
         percent = 100 * event.done // total if total else 0
         waited = now - self._shown_at.get(event.phase, now)
-        if waited < _QUIET_SECONDS and percent - self._shown_percent.get(event.phase, 0) < _STEP_PERCENT:
+        has_grown = percent - self._shown_percent.get(event.phase, 0) >= _STEP_PERCENT
+        # Steps may be a few, of which each is a tenth, and over in no time.
+        if waited < _QUIET_SECONDS and (event.unit == "steps" or not has_grown):
             return
         self._shown_at[event.phase] = now
         self._shown_percent[event.phase] = percent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pmpctl.ui.smoke_views import problems_of_checks, smoke_row
 from pmpctl.ui.text import human_seconds
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ def switch_view(writer: Writer, result: SwitchResult) -> None:
     writer.line(f"  models    {', '.join(result.served_names)}")
     if result.max_model_len is not None:
         writer.line(f"  context   {result.max_model_len} tokens")
+    if result.smoke is not None:
+        writer.line(f"  smoke     {smoke_row(result.smoke)}")
+        problems_of_checks(writer, result.smoke)
 
 
 def planned_switch_view(writer: Writer, planned: PlannedSwitch) -> None:

@@ -7,6 +7,7 @@ import shlex
 import time
 from typing import TYPE_CHECKING
 
+from pmpctl.ui.smoke_views import problems_of_checks, smoke_row
 from pmpctl.ui.text import human_bytes, human_seconds
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ def up_view(writer: Writer, result: UpResult) -> None:
     if result.max_model_len is not None:
         writer.line(f"  context   {result.max_model_len} tokens")
     writer.line(f"  tokens    {'required' if result.auth else 'none: whoever reaches the address may use it'}")
+    if result.smoke is not None:
+        writer.line(f"  smoke     {smoke_row(result.smoke)}")
+        problems_of_checks(writer, result.smoke)
     writer.line("")
     writer.line("Try it:")
     writer.line(f"  {_curl(result)}")

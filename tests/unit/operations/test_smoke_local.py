@@ -20,7 +20,6 @@ def stack(workspace: Workspace, stub_vllm: Path) -> Iterator[Stack]:
 
 
 def smoke(stack: Stack, *argv: str, token: str = "") -> dict[str, Any]:
-    """The engine here is a trivial one, which fails some of the checks of answers."""
     done = stack.run("smoke", "--no-tools", "--json", *argv, PMPCTL_TOKEN=token)
     data: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])["data"]
     return data

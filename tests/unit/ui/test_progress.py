@@ -99,6 +99,18 @@ def test_plain_progress_comes_at_most_every_five_seconds_or_ten_per_cent() -> No
     assert err.getvalue().splitlines()[1:] == [f"Wait: since {n} s" for n in (5, 10, 15, 20)]
 
 
+def test_steps_in_a_rush_are_no_lines_of_plain_progress() -> None:
+    clock, err = Clock(), StringIO()
+    with PlainReporter(Writer(err, Redactor()), quiet=False, clock=clock) as reporter:
+        reporter.show(PhaseStarted("check", "Check"))
+        for step in range(1, 6):
+            reporter.show(PhaseProgress("check", "", step, 6, "steps"))
+        clock.seconds += 5
+        reporter.show(PhaseProgress("check", "", 6, 6, "steps"))
+
+    assert err.getvalue().splitlines() == ["Check ...", "Check: 6 of 6 (100 %)"]
+
+
 def test_a_failing_operation_says_which_phase_it_left_open() -> None:
     def failing() -> Operation[None]:
         yield PhaseStarted("image", "Pull the image")
