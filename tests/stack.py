@@ -77,6 +77,10 @@ class Stack:
         else:
             file.unlink(missing_ok=True)
 
+    def open_gate(self, name: str) -> None:
+        """Lets engines that were started with this STUB_GATE say more than a word."""
+        (self.workspace.root / "models" / name).touch()
+
     def run(self, *argv: str, timeout_seconds: float = 120, **environment: str) -> "subprocess.CompletedProcess[str]":
         return pmpctl(*self._argv(argv), cwd=None, timeout_seconds=timeout_seconds, **self.variables(environment))
 

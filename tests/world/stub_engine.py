@@ -15,6 +15,7 @@ STUB_CRASH_ON_REQUEST      be killed by the first request for tokens
 STUB_CRASH_AFTER_SECONDS   exit with code 1 this long after listening
 STUB_WRONG_MODEL           serve this model under this name, whatever the arguments say
 STUB_WORD_SECONDS          pause between two words of an answer
+STUB_GATE                  say no second word before there is a file of this name in HF_HOME
 STUB_IGNORE_STOP           take no notice of `stop`
 STUB_CHILDREN              have this many child processes, as vLLM has its engine core and workers
 STUB_GPU_MIB               hold so much of the card that tests/world/nvml stands in for (its folder STAND_IN_GPU_HELD)
@@ -141,6 +142,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def whole_answer(self, body: dict[str, Any]) -> dict[str, Any]:
         words, reason = self.words(body)
+        if len(words) > 1:
+            wait_at_gate()
         time.sleep(self.server.word_seconds * len(words))
         text = "".join(words)
         choice: dict[str, Any] = {"index": 0, "finish_reason": reason}
@@ -165,6 +168,7 @@ class Handler(BaseHTTPRequestHandler):
         for word in words:
             part: dict[str, Any] = {"delta": {"content": word}} if chat else {"text": word}
             yield self.answer(body, kind, {"index": 0, "finish_reason": None, **part})
+            wait_at_gate()
             time.sleep(self.server.word_seconds)
         part = {"delta": {}} if chat else {"text": ""}
         yield self.answer(body, kind, {"index": 0, "finish_reason": reason, **part})
@@ -210,6 +214,12 @@ def parse_arguments() -> argparse.Namespace:
     serve.add_argument("--max-model-len", type=int, default=DEFAULT_MAX_MODEL_LEN)
     arguments, _ = parser.parse_known_args()
     return arguments
+
+
+def wait_at_gate() -> None:
+    if name := os.environ.get("STUB_GATE"):
+        while not Path(os.environ.get("HF_HOME", ""), name).exists():
+            time.sleep(0.02)
 
 
 def take_faults(model: str) -> None:
