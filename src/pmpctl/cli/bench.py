@@ -52,8 +52,8 @@ def bench(
 
     from pmpctl.host.files import save
     from pmpctl.operations import api_target
-    from pmpctl.operations.bench import MOST_AT_A_TIME, Wanted
     from pmpctl.operations.bench import bench as measure
+    from pmpctl.operations.bench_preparation import MOST_AT_A_TIME, Wanted
     from pmpctl.planning.plan import as_data
     from pmpctl.ui.bench_svg import curves
     from pmpctl.ui.bench_views import levels_view, report_view
