@@ -134,7 +134,8 @@ def test_progress_counts_the_bytes_of_all_layers(
     assert (seen[0].done, seen[0].total) == (0, None)
     pulling = [one for one in seen if one.message.startswith("Pulling")]
     assert [one.done for one in pulling] == sorted(one.done for one in pulling)
-    assert {one.total for one in pulling} <= {None, total}
+    # On a busy machine the engine tells of a layer's size only when it has it.
+    assert all(one.total is None or one.done <= one.total <= total for one in pulling)
     assert (seen[-1].message.split()[0], seen[-1].done, seen[-1].total) == ("Unpacking", total, total)
 
 
