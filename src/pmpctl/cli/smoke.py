@@ -14,7 +14,7 @@ from pmpctl.errors import UsageError
 
 COMMAND = "smoke"
 
-_TIMEOUT_SECONDS = 120
+_TIMEOUT_SECONDS = 60
 _LONGEST_MINUTES = 7 * 24 * 60
 
 
@@ -39,6 +39,10 @@ def smoke(
         bool | None,
         typer.Option("--tools/--no-tools", help="Check tool calls; default: if the profile has a tool parser."),
     ] = None,
+    clients: Annotated[
+        bool,
+        typer.Option("--clients", help="Ask through the official openai and anthropic clients, too, if installed."),
+    ] = False,
     long: Annotated[bool, typer.Option("--long", help="Fill the context step by step, too.")] = False,
     soak: Annotated[
         float | None,
@@ -50,6 +54,10 @@ def smoke(
             show_default=False,
         ),
     ] = None,
+    timeout: Annotated[
+        float,
+        typer.Option(metavar="S", min=1, max=3600, help="How long one request may take; a long prompt's takes more."),
+    ] = _TIMEOUT_SECONDS,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result as JUnit's XML, too.")] = None,
 ) -> None:
     """Ask the running API what clients will ask, and say what is wrong and how to mend it.
@@ -72,15 +80,15 @@ def smoke(
         raise UsageError("--profile is for an API at --url", cure="Leave it out: what runs here is known.")
     secret = find_token(ui, token, token_file)
     if url is not None:
-        known = api_target.foreign_api(url, secret, _TIMEOUT_SECONDS)
+        known = api_target.foreign_api(url, secret, timeout)
         if profile is not None:
             says = globals_.environment.profile_file().profile(profile)
             known = replace(known, target=api_target.as_profile_says(known.target, says))
     elif secret is not None:
-        known = api_target.local_api(globals_.environment, secret, _TIMEOUT_SECONDS)
+        known = api_target.local_api(globals_.environment, secret, timeout)
     else:
-        known = api_target.local_api_without_token(globals_.environment, _TIMEOUT_SECONDS)
-    wanted = Wanted(model=model, tools=tools, long=long, soak_minutes=soak)
+        known = api_target.local_api_without_token(globals_.environment, timeout)
+    wanted = Wanted(model=model, tools=tools, clients=clients, long=long, soak_minutes=soak)
     if known.target.auth and secret is None:
         report = ui.run(smoke_with_passing_token(globals_.environment, known, wanted, ui.redactor.register))
     else:

@@ -12,15 +12,14 @@ from pmpctl.operations.vitals import vitals_reader
 from pmpctl.smoke.api import Api
 from pmpctl.smoke.apis import APIS
 from pmpctl.smoke.check import Check, CheckResult, Failed, Verdict
+from pmpctl.smoke.clients import CLIENTS
 from pmpctl.smoke.long import LONG
 from pmpctl.smoke.models import model_names
 from pmpctl.smoke.quick import QUICK
-from pmpctl.smoke.sequence import make_checks
+from pmpctl.smoke.sequence import PROBE_SECONDS, make_checks
 from pmpctl.smoke.soak import SoakReport, Vitals, soak
 from pmpctl.smoke.target import Target
 from pmpctl.smoke.tools import TOOLS
-
-_ASK_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +29,7 @@ class Wanted:
     model: str | None = None
     tools: bool | None = None
     apis: bool = True
+    clients: bool = False
     long: bool = False
     soak_minutes: float | None = None
 
@@ -39,6 +39,7 @@ class Wanted:
             *QUICK,
             *(TOOLS if has_tools else ()),
             *(APIS if self.apis else ()),
+            *(CLIENTS if self.clients else ()),
             *(LONG if self.long else ()),
         )
 
@@ -61,7 +62,7 @@ class SmokeReport:
         if failed:
             return SmokeFailed(
                 f"{len(failed)} of {len(self.checks)} checks failed: {', '.join(failed)}",
-                cure="Do what stands under each of them, and run it again.",
+                cure="Do what stands under each of them; `pmpctl smoke` makes the checks again.",
             )
         if self.interrupted:
             return Interrupted("interrupted; the checks until then stand above", cure="Run the same command again.")
@@ -76,7 +77,8 @@ def smoke(known: KnownApi, wanted: Wanted) -> Operation[SmokeReport]:
     try:
         target, is_silent = _choose_model(known.target, wanted.model)
         checks = wanted.checks(target)
-        with Api(target) as api:
+        # The check that speaks for all need not wait as long as one for an answer that is long.
+        with Api(_impatient(target) if is_silent else target) as api:
             for result in make_checks(api, checks, is_silent=is_silent):
                 results.append(result)
                 yield _made(result)
@@ -109,7 +111,7 @@ def _choose_model(target: Target, wanted: str | None) -> tuple[Target, bool]:
     """As told, else the only one there is; and whether the API answers nothing at all."""
     if wanted is not None:
         target = replace(target, model=wanted)
-    with Api(replace(target, timeout_seconds=min(_ASK_SECONDS, target.timeout_seconds))) as api:
+    with Api(_impatient(target)) as api:
         try:
             answer = api.request("GET", "/v1/models")
         except Failed:
@@ -121,6 +123,10 @@ def _choose_model(target: Target, wanted: str | None) -> tuple[Target, bool]:
     if wanted is None and len(names) == 1:
         target = replace(target, model=names[0])
     return target, False
+
+
+def _impatient(target: Target) -> Target:
+    return replace(target, timeout_seconds=min(PROBE_SECONDS, target.timeout_seconds))
 
 
 def _soak(target: Target, minutes: float, read_vitals: Callable[[], Vitals] | None) -> Operation[SoakReport]:

@@ -65,13 +65,16 @@ class Api:
         self.target = target
         self._host = httpx.URL(target.url).netloc.decode()
         try:
-            self._client = httpx.Client(**connection_settings(target))
+            settings = connection_settings(target)
+            self._client = httpx.Client(**settings)
         except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
             # A proxy's address may hold a password, and httpx quotes it.
             raise Failed(
                 "the proxy or certificate settings of the environment cannot be used",
                 "Mend or unset HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR.",
             ) from error
+        self.trust: Mapping[str, Any] = {name: settings[name] for name in ("trust_env", "verify")}
+        """Whether a client of httpx takes the environment's proxies, and whose certificates it believes."""
 
     def __enter__(self) -> Self:
         return self

@@ -8,7 +8,7 @@ from pmpctl.smoke import prompts
 from pmpctl.smoke.answer import Answer
 from pmpctl.smoke.api import Api
 from pmpctl.smoke.check import Check, Failed, Group, Passed, Skipped, Warned
-from pmpctl.smoke.served import ask, expected, texts, tools_may_be_missing
+from pmpctl.smoke.served import NO_CALL_CURE, ask, expected, texts, tools_may_be_missing
 from pmpctl.smoke.sse import NamedEvent, named_events
 
 _PATH = "/v1/messages"
@@ -116,7 +116,7 @@ def _called(api: Api, asked: Sequence[Block]) -> tuple[Block, list[Block]]:
     content: list[Block] = message["content"]
     calls = [block for block in content if block["type"] == "tool_use"]
     if not calls:
-        raise Failed("the tool was not called", "See whether tool_call_parser and chat_template are the model's own.")
+        raise Failed("the tool was not called", NO_CALL_CURE)
     with expected(answer, "tool_use block"):
         call = calls[0]
         if not isinstance(call["id"], str) or not call["input"]["city"] or call["name"] != _TOOL["name"]:

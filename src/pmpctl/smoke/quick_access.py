@@ -11,7 +11,7 @@ from pmpctl.smoke.check import Failed, Passed, Skipped, Warned
 
 _REFUSED = (401, 403)
 _LONGEST_HEALTH_BYTES = 32
-_WRONG_TOKEN = "pmpctl-smoke-wrong-token"  # noqa: S105 - nobody's
+WRONG_TOKEN = "pmpctl-smoke-wrong-token"  # noqa: S105 - nobody's
 _CONNECT_SECONDS = 2
 _AUTH_CURE = "Create a token with `pmpctl token add NAME`; `pmpctl status` shows whether the gateway asks for it."
 _OFF_CURE = "The gateway asks for a token though the workspace has none: `pmpctl up` mends it."
@@ -47,7 +47,7 @@ def without_token(api: Api) -> Passed:
 
 
 def with_wrong_token(api: Api) -> Passed:
-    return _presented(api, _WRONG_TOKEN, "with a wrong token")
+    return _presented(api, WRONG_TOKEN, "with a wrong token")
 
 
 def with_empty_token(api: Api) -> Passed:

@@ -2,13 +2,19 @@
 
 from typing import Any, Final
 
-from pmpctl.smoke.answer import excerpt
+from pmpctl.smoke.answer import Answer, excerpt
 from pmpctl.smoke.api import CHAT, Api
 from pmpctl.smoke.check import Failed, Passed, Skipped, Warned
 from pmpctl.smoke.models import max_model_len, model_names
-from pmpctl.smoke.prompts import user
+from pmpctl.smoke.prompts import Message, user
 
 LONG_ANSWER: Final = [user("Count from one to one hundred in words.")]
+
+# What and cure.
+TRUNCATED: Final = (
+    "a prompt longer than the context is answered, so its beginning is lost",
+    "Switch truncation off: agents must be told that their prompt is too long.",
+)
 
 _SHORT_ANSWER: Final = [user("Say OK")]
 _SHORT_TOKENS = 5
@@ -19,6 +25,14 @@ _MOST_CHUNKS = 2 * _SHORT_TOKENS
 _MOST_WORDS = 200_000
 _SLOWER_AFTERWARDS = 5
 _SLOWER_AFTERWARDS_SECONDS = 1
+
+
+def beyond_context(api: Api) -> list[Message]:
+    """A prompt that no answer is due to; raises Skipped where it would be too large."""
+    words = max_model_len(api) + 1
+    if words > _MOST_WORDS:
+        raise Skipped(f"a prompt of {words} words is too large to send")
+    return [user("word " * words)]
 
 
 def models(api: Api) -> Passed:
@@ -90,16 +104,14 @@ def stop(api: Api) -> Passed:
 
 
 def too_long(api: Api) -> Passed:
-    words = max_model_len(api) + 1
-    if words > _MOST_WORDS:
-        raise Skipped(f"a prompt of {words} words is too large to send")
-    body = {"model": api.target.model, "messages": [user("word " * words)], "max_tokens": 1}
-    answer = api.request("POST", CHAT, body)
+    body = {"model": api.target.model, "messages": beyond_context(api), "max_tokens": 1}
+    return require_refused(api.request("POST", CHAT, body))
+
+
+def require_refused(answer: Answer) -> Passed:
+    """Of a prompt beyond the context; raises Failed unless the refusal is one that clients understand."""
     if answer.status == 200:
-        raise Failed(
-            "a prompt longer than the context is answered, so its beginning is lost",
-            "Switch truncation off: agents must be told that their prompt is too long.",
-        )
+        raise Failed(*TRUNCATED)
     if answer.status not in (400, 413):
         raise Failed(
             f"a prompt longer than the context: HTTP {answer.status}, where 400 is due",

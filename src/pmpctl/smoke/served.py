@@ -9,17 +9,23 @@ from pmpctl.smoke.api import Api
 from pmpctl.smoke.check import Failed, Skipped
 from pmpctl.smoke.faults import API_CURE
 
+NO_CALL_CURE = "See whether tool_call_parser and chat_template are the model's own."
+
 _NOT_SERVED = (404, 405, 501)
 
 
 def ask(api: Api, path: str, **fields: Any) -> Answer:
     """The answer of 200 of an API for models; raises Skipped where it is not served, Failed for all else."""
-    answer = api.request("POST", path, {"model": api.target.model, **fields})
+    return require_served(api.request("POST", path, {"model": api.target.model, **fields})).require_ok()
+
+
+def require_served(answer: Answer) -> Answer:
+    """Raises Skipped for an API that there is not."""
     # Older engines refuse with 400 what their model is not made for.
     is_refused = answer.status == 400 and "does not support" in answer.body.decode(errors="replace")
     if answer.status in _NOT_SERVED or is_refused:
-        raise Skipped(f"not served: HTTP {answer.status} for {path}{_reason(answer)}")
-    return answer.require_ok()
+        raise Skipped(f"not served: HTTP {answer.status} for {answer.asked.partition(' ')[2]}{_reason(answer)}")
+    return answer
 
 
 @contextmanager

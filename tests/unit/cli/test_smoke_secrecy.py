@@ -90,6 +90,14 @@ def test_a_traceback_does_not_show_the_token(good_url: str, tmp_path: Path) -> N
     assert TOKEN not in done.stdout + done.stderr
 
 
+def test_the_official_clients_log_no_token_whatever_the_environment_wants_logged(good_url: str) -> None:
+    how = ("--debug", "smoke", "--clients", "--url", good_url)
+    done = pmpctl(*how, PMPCTL_TOKEN=TOKEN, OPENAI_LOG="debug", ANTHROPIC_LOG="debug")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Client openai: an answer" in done.stdout
+    assert TOKEN not in done.stdout + done.stderr
+
+
 def test_no_process_carries_the_token_in_its_arguments(token_file: Path) -> None:
     with served(NeverAnswers()) as url:
         running = subprocess.Popen(

@@ -1,13 +1,20 @@
 """One fault fails one check: what cannot be judged after it is skipped, with the reason."""
 
+import asyncio
+from typing import Any
+
+import pytest
+
 from pmpctl.smoke.api import Api
 from pmpctl.smoke.check import CheckResult, Verdict
 from pmpctl.smoke.quick import QUICK
 from pmpctl.smoke.sequence import make_checks
 from pmpctl.smoke.target import Target
 from tests.support import find_free_port
-from tests.unit.smoke.zoo.api import TOKEN, WellBehaved
+from tests.unit.smoke.zoo.api import TOKEN, Refusal, WellBehaved
+from tests.unit.smoke.zoo.exchange import Exchange
 from tests.unit.smoke.zoo.faults_of_streams import EmptyAnswer
+from tests.unit.smoke.zoo.mind import Reply
 from tests.unit.smoke.zoo.serving import served
 
 
@@ -62,6 +69,55 @@ def test_an_api_without_answers_is_not_asked_for_streams() -> None:
         results = made(Target(url, TOKEN))
     assert failed(results) == ["answer"]
     assert {result.detail for result in after("answer", results)} == {"since answer failed"}
+
+
+class _Broken(WellBehaved):
+    """Broken since some request, as an engine that died of it."""
+
+    async def route(self, exchange: Exchange) -> None:
+        if self.is_broken:
+            await self.break_off(exchange)
+        else:
+            await super().route(exchange)
+
+    is_broken = False
+
+    async def break_off(self, exchange: Exchange) -> None:
+        await exchange.answer_bytes(502, b"", {"content-type": "text/plain"})
+
+    def too_long(self, tokens: int) -> None:
+        self.is_broken = True
+        raise Refusal(500, "EngineDeadError", "InternalServerError")
+
+
+class _Hangs(_Broken):
+    async def break_off(self, exchange: Exchange) -> None:
+        async with exchange.until_gone():
+            await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("server", [_Broken, _Hangs])
+def test_an_engine_that_dies_of_a_check_fails_that_check_alone(server: type[WellBehaved]) -> None:
+    with served(server()) as url:
+        results = made(Target(url, TOKEN, timeout_seconds=5))
+    assert failed(results) == ["too-long"]
+    assert {(result.verdict, result.detail) for result in after("too-long", results)} == {
+        (Verdict.SKIPPED, "the API does not answer any more since too-long")
+    }
+
+
+class _StreamsHang(WellBehaved):
+    async def stream(self, exchange: Exchange, reply: Reply, body: dict[str, Any]) -> None:
+        await asyncio.Event().wait()
+
+
+def test_streams_that_hang_are_waited_for_twice_and_no_more() -> None:
+    with served(_StreamsHang()) as url:
+        results = made(Target(url, TOKEN, timeout_seconds=3))
+    assert failed(results) == ["stream", "first-token"]
+    assert {result.detail for result in after("first-token", results)} == {
+        "since stream and first-token got no answer in time"
+    }
 
 
 def test_at_most_two_wrong_tokens_are_presented() -> None:
