@@ -18,7 +18,7 @@ from tests.e2e.engine import GREETING, MODEL
 from tests.stack import Stack
 from tests.switching.load import Opening
 
-pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 CLIENTS = 4
 # The second model is the demo model with a template that hears "Say OK" in all that is said.
@@ -58,7 +58,7 @@ def stack(workspace: Workspace, vllm_program: Path) -> Iterator[Stack]:
     template.write_text(HEARS_ONE_THING + template.read_text())
     stack = Stack(workspace, vllm_program)
     stack.environment["PMPCTL_ENGINE_PROGRAM"] = str(vllm_program)
-    stack.write(more=PROFILES, start_timeout=300)
+    stack.write(more=PROFILES, start_timeout=600)
     yield stack
     stack.run("down", timeout_seconds=180)
 
@@ -97,7 +97,7 @@ def faults_of(answers: list[Asked], openings: list[Opening], margin_seconds: flo
 
 
 async def test_three_switches_under_load_lose_nothing_and_mix_up_nothing(stack: Stack) -> None:
-    up = await asyncio.to_thread(stack.run, "up", "chatty", timeout_seconds=400)
+    up = await asyncio.to_thread(stack.run, "up", "chatty", timeout_seconds=800)
     assert up.returncode == 0, up.stderr
     answers: list[Asked] = []
     openings = [Opening(0.0, 0.0, "chatty")]
@@ -113,7 +113,7 @@ async def test_three_switches_under_load_lose_nothing_and_mix_up_nothing(stack: 
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{stack.api_port}", timeout=300) as client:
         clients = [asyncio.create_task(keep_asking(client)) for _ in range(CLIENTS)]
         for profile in ("curt", "chatty", "curt"):
-            switched = await asyncio.to_thread(stack.run, "--json", "switch", profile, timeout_seconds=400)
+            switched = await asyncio.to_thread(stack.run, "--json", "switch", profile, timeout_seconds=800)
             assert switched.returncode == 0, switched.stdout + switched.stderr
             result = json.loads(switched.stdout.splitlines()[-1])["data"]
             status = gateway_status(stack.workspace)
