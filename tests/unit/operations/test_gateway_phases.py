@@ -2,25 +2,14 @@
 
 import json
 import threading
-from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import pytest
 
 from pmp_gateway.control_schema import Phase, Reason
 from pmpctl.operations.gateway_control import close_gateway, gateway_status, hold
-from pmpctl.workspace import Workspace
 from tests.stack import Stack
 from tests.support import eventually
-
-
-@pytest.fixture
-def stack(workspace: Workspace, stub_vllm: Any) -> Iterator[Stack]:
-    stack = Stack(workspace, stub_vllm)
-    stack.write()
-    yield stack
-    stack.run("down")
 
 
 def in_background(stack: Stack, answers: list[httpx.Response], words: int) -> threading.Thread:

@@ -1,22 +1,9 @@
 """`smoke` without an address: the workspace's own gateway, and what the workspace knows of the engine behind it."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from pmpctl.workspace import Workspace
 from tests.stack import Stack
-
-
-@pytest.fixture
-def stack(workspace: Workspace, stub_vllm: Path) -> Iterator[Stack]:
-    stack = Stack(workspace, stub_vllm)
-    stack.write()
-    yield stack
-    stack.run("down")
 
 
 def smoke(stack: Stack, *argv: str, token: str = "") -> dict[str, Any]:
