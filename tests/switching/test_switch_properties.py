@@ -29,15 +29,8 @@ from pmpctl.operations.switch import SwitchOptions, switch
 from pmpctl.operations.up import up
 from pmpctl.workspace import Workspace
 from tests.switching.conftest import MODELS
-from tests.switching.scripted import (
-    ENGINE_WAIT_SECONDS,
-    Behaviour,
-    Killed,
-    Mishap,
-    ScriptedControl,
-    ScriptedRuntime,
-    World,
-)
+from tests.switching.scripted import ENGINE_WAIT_SECONDS, Behaviour, Killed, Mishap, World
+from tests.switching.scripted_runtime import ScriptedControl, ScriptedRuntime
 from tests.unit.hub.checkpoints import one_file, write_cache
 
 PROFILES = """
