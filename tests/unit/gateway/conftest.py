@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.unit.gateway.control import Control
 from tests.unit.gateway.gateway_process import GatewayProcess
 from tests.unit.gateway.stub import Backend
 
@@ -60,6 +61,12 @@ def start_gateway(tmp_path: Path, backend: Backend) -> Iterator[StartGateway]:
     yield start
     for gateway in started:
         gateway.kill()
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Control:
+    """Of a gateway that is told of this socket."""
+    return Control(tmp_path / "control.sock")
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,11 +19,6 @@ from tests.unit.gateway.stub import MODEL, Backend, Call
 from tests.unit.gateway.wire import wire
 
 PATH = "/v1/chat/completions"
-
-
-@pytest.fixture
-def control(tmp_path: Path) -> Control:
-    return Control(tmp_path / "control.sock")
 
 
 @pytest.fixture

@@ -1,17 +1,10 @@
 """A gateway with a control socket of its own."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.unit.gateway.conftest import StartGateway
 from tests.unit.gateway.control import Control
 from tests.unit.gateway.holding.acts import StartHere
-
-
-@pytest.fixture
-def control(tmp_path: Path) -> Control:
-    return Control(tmp_path / "control.sock")
 
 
 @pytest.fixture
