@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
@@ -56,7 +56,7 @@ class _Unheeded:
 class Relay:
     """Stands where uvicorn has a cycle of its own, so the names of some attributes are uvicorn's."""
 
-    message_event = _Unheeded()
+    message_event: ClassVar = _Unheeded()
 
     def __init__(
         self,
@@ -267,14 +267,15 @@ class Relay:
 
     def _run(self, work: Coroutine[None, None, None]) -> None:
         async def run() -> None:
+            # Three names: compiled, a name has the same type all through a coroutine.
             try:
                 await work
-            except BackendFailure as error:
+            except BackendFailure as failure:
                 self._task = None
-                self.engine_failed(error)
-            except GatewayError as error:
+                self.engine_failed(failure)
+            except GatewayError as refusal:
                 self._task = None
-                self.refuse(error)
+                self.refuse(refusal)
             except Exception as error:
                 self._task = None
                 log.exception("request %s failed", self.exchange.request_id.decode())

@@ -1,5 +1,7 @@
 """What the first lines of a request say, as far as the gateway must know before it looks at anything else."""
 
+from typing import Any
+
 import httptools
 
 from pmp_gateway.failures import Headers
@@ -16,9 +18,12 @@ def path_of(url: bytes) -> bytes | None:
         path, _, _ = url.partition(b"?")
         return path
     try:
-        return httptools.parse_url(url).path
+        # Not what its stubs say: an address need not have a path.
+        parsed: Any = httptools.parse_url(url)
     except httptools.HttpParserInvalidURLError:
         return None
+    found: bytes | None = parsed.path
+    return found
 
 
 def size_of(url: bytes, headers: Headers) -> int:
