@@ -13,7 +13,7 @@ from pmpctl.operations.smoke_token import smoke_with_passing_token
 from pmpctl.operations.switch_result import SwitchResult
 from pmpctl.operations.up import UpResult
 
-_TIMEOUT_SECONDS = 120
+_TIMEOUT_SECONDS = 60
 
 Result = TypeVar("Result", UpResult, SwitchResult)
 

@@ -127,15 +127,27 @@ def require_refused(answer: Answer) -> Passed:
 
 
 def cancel(api: Api) -> Passed:
-    before = api.chat(_SHORT_ANSWER, max_tokens=_SHORT_TOKENS, temperature=0).seconds
-    limit = api.target.max_model_len
-    tokens = _CANCELLED_TOKENS if limit is None else min(_CANCELLED_TOKENS, max(1, limit // 2))
-    with api.stream_chat(LONG_ANSWER, max_tokens=tokens, temperature=0) as stream:
-        next(iter(stream))
-    after = api.chat(_SHORT_ANSWER, max_tokens=_SHORT_TOKENS, temperature=0).seconds
-    if after > _SLOWER_AFTERWARDS * before + _SLOWER_AFTERWARDS_SECONDS:
+    before, after = _answer_beside_one_who_leaves(api)
+    if _is_slower(before, after):
+        # Others may have come in between; an engine that goes on for those who left does so each time.
+        before, after = _answer_beside_one_who_leaves(api)
+    if _is_slower(before, after):
         raise Failed(
             f"after a client that left, the next answer took {after:.1f} s, not {before:.1f} s",
             "The engine goes on for clients that are gone: a proxy that buffers keeps the connection open.",
         )
     return Passed(f"{after:.1f} s for the next answer")
+
+
+def _answer_beside_one_who_leaves(api: Api) -> tuple[float, float]:
+    """Seconds that a short answer takes before it and after it."""
+    before = api.chat(_SHORT_ANSWER, max_tokens=_SHORT_TOKENS, temperature=0).seconds
+    limit = api.target.max_model_len
+    tokens = _CANCELLED_TOKENS if limit is None else min(_CANCELLED_TOKENS, max(1, limit // 2))
+    with api.stream_chat(LONG_ANSWER, max_tokens=tokens, temperature=0) as stream:
+        next(iter(stream))
+    return before, api.chat(_SHORT_ANSWER, max_tokens=_SHORT_TOKENS, temperature=0).seconds
+
+
+def _is_slower(before: float, after: float) -> bool:
+    return after > _SLOWER_AFTERWARDS * before + _SLOWER_AFTERWARDS_SECONDS

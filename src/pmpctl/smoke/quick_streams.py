@@ -16,17 +16,25 @@ _CURE = "The end of the stream is lost on the way: see what stands between, and 
 
 def in_chunks(api: Api) -> Passed:
     stream = _read(api)
+    if _is_lump(stream):
+        # On a busy machine it may be us who come late; what gathers streams does so each time.
+        stream = _read(api)
     first, last, count = stream.arrivals[0], stream.arrivals[-1], len(stream.arrivals)
     generated = max(count, (stream.usage or {}).get("completion_tokens", 0))
     if generated < _TELLING_CHUNKS or last < _TELLING_SECONDS:
         raise Skipped(f"{generated} tokens in {last * 1000:.0f} ms tell nothing of it")
-    if last - first < (count - 1) / _MOST_CHUNKS_PER_SECOND or count == 1:
+    if _is_lump(stream):
         raise Failed(
             f"the stream came in one lump of {count} chunks after {last:.2f} s",
             "A proxy gathers the answer: switch its buffering off (nginx: proxy_buffering off).",
         )
     rate = (generated - 1) / (last - first)
     return Passed(f"{count} chunks, {rate:.0f} tokens/s", {"tokens_per_second": rate})
+
+
+def _is_lump(stream: ChatStream) -> bool:
+    spread, count = stream.arrivals[-1] - stream.arrivals[0], len(stream.arrivals)
+    return count == 1 or spread < (count - 1) / _MOST_CHUNKS_PER_SECOND
 
 
 def first_token(api: Api) -> Passed:
