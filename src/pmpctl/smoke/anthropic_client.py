@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from pmpctl.smoke import prompts
 from pmpctl.smoke.api import Api
-from pmpctl.smoke.check import Check, Failed, Group, Passed, Skipped
-from pmpctl.smoke.official_client import answer_of, in_time, official_client
-from pmpctl.smoke.served import require_served
+from pmpctl.smoke.check import Check, Failed, Group, Passed
+from pmpctl.smoke.official_client import CLIENT_CURE, answer_of, in_time, official_client
+from pmpctl.smoke.served import presented_token, require_served
 
 if TYPE_CHECKING:
     from anthropic import Anthropic
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _NAME = "anthropic"
 _SAY_OK: Any = [prompts.user("Say OK")]
-_CURE = "Programs that use this client will fail alike: update the engine, or what stands before it."
 
 
 def plain(api: Api) -> Passed:
@@ -33,7 +32,9 @@ def streamed(api: Api) -> Passed:
     ):
         in_time(api, stream, lambda event: kinds.append(event.type))
         if "message_stop" not in kinds:
-            raise Failed(f"the stream ends with {kinds[-1] if kinds else 'nothing'}, not with message_stop", _CURE)
+            raise Failed(
+                f"the stream ends with {kinds[-1] if kinds else 'nothing'}, not with message_stop", CLIENT_CURE
+            )
         return _passed(stream.get_final_message())
 
 
@@ -41,14 +42,12 @@ def counted(api: Api) -> Passed:
     with _client(api) as client:
         tokens: Any = client.messages.count_tokens(model=api.target.model, messages=_SAY_OK).input_tokens
         if not isinstance(tokens, int) or tokens < 1:
-            raise Failed(f"the client counts {tokens!r} tokens", _CURE)
+            raise Failed(f"the client counts {tokens!r} tokens", CLIENT_CURE)
         return Passed(f"{tokens} tokens")
 
 
 def older_header(api: Api) -> Passed:
-    if api.target.token is None or api.target.auth is False:
-        raise Skipped("the API asks for no token, or none was given")
-    token = api.target.token
+    token = presented_token(api)
 
     def as_older_ones(request: Any) -> None:
         request.headers.pop("authorization", None)
@@ -73,9 +72,9 @@ def _client(api: Api, **connection: Any) -> Iterator["Anthropic"]:
 
 def _passed(message: "Message") -> Passed:
     if not any(block.type == "tool_use" or _said(block) for block in message.content):
-        raise Failed("the client's message is empty", _CURE)
+        raise Failed("the client's message is empty", CLIENT_CURE)
     if message.stop_reason is None:
-        raise Failed("the client sees no stop_reason", _CURE)
+        raise Failed("the client sees no stop_reason", CLIENT_CURE)
     return Passed(f"stop_reason {message.stop_reason}, {message.usage.output_tokens} tokens")
 
 

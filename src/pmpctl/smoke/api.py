@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 
 import httpx
 
-from pmpctl.smoke.answer import Answer, ChatAnswer
+from pmpctl.smoke.answer import Answer, ChatAnswer, is_event_stream
 from pmpctl.smoke.check import Failed
 from pmpctl.smoke.faults import API_CURE, failed_connection
 from pmpctl.smoke.stream import ChatStream
@@ -55,7 +55,8 @@ def connection_settings(target: Target) -> dict[str, Any]:
 
 def bearer(token: str | None) -> dict[bytes, bytes]:
     """The header for a token; as bytes: one with other letters is for the server to refuse."""
-    return {} if token is None else {b"authorization": f"Bearer {token}".encode()}
+    # No header may end in a space.
+    return {} if token is None else {b"authorization": f"Bearer {token}".rstrip(" ").encode()}
 
 
 class Api:
@@ -118,12 +119,9 @@ class Api:
         began = time.monotonic()
         try:
             with self._open("POST", CHAT, body, None, OWN) as response:
-                kind = response.headers.get("content-type", "")
-                if response.status_code != httpx.codes.OK or "text/event-stream" not in kind:
+                if response.status_code != httpx.codes.OK or not is_event_stream(response.headers):
                     content = self._read(asked, response, began)
-                    answer = Answer(asked, response.status_code, dict(response.headers), content, 0).require_ok()
-                    answer.json()
-                    raise Failed(f"{asked}: the answer is no stream, but {kind or 'of no named type'}", API_CURE)
+                    Answer(asked, response.status_code, dict(response.headers), content, 0).require_stream()
                 yield ChatStream(
                     asked, response, began, self.target.timeout_seconds, lambda error: self._failed(asked, error)
                 )
@@ -138,10 +136,8 @@ class Api:
         self, method: str, path: str, json: Any, headers: Mapping[str, str] | None, token: str | _Own | None
     ) -> Iterator[httpx.Response]:
         given = self.target.token if isinstance(token, _Own) else token
-        # As bytes: a token with other letters is for the server to refuse. No header may end in a space.
-        own = {} if given is None else {b"authorization": f"Bearer {given}".rstrip(" ").encode()}
         others = {name.encode(): value.encode() for name, value in (headers or {}).items()}
-        with self._client.stream(method, path, json=json, headers=own | others) as response:
+        with self._client.stream(method, path, json=json, headers=bearer(given) | others) as response:
             yield response
 
     def _read(self, asked: str, response: httpx.Response, began: float) -> bytes:

@@ -8,13 +8,12 @@ from pmpctl.smoke.answer import Answer
 from pmpctl.smoke.api import Api
 from pmpctl.smoke.check import Check, Failed, Group, Passed
 from pmpctl.smoke.messages_api import MESSAGES
-from pmpctl.smoke.served import ask, expected, texts
+from pmpctl.smoke.served import UPDATE_CURE, ask, expected, texts
 from pmpctl.smoke.sse import named_events
 
 _RESPONSES_PATH = "/v1/responses"
 _EMBEDDINGS_PATH = "/v1/embeddings"
 _TEXTS = ["The harbour was quiet.", "Seventeen plus twenty-five is forty-two."]
-_CURE = "Update the engine; `pmpctl logs engine` shows what it made of the request."
 
 
 def response(api: Api) -> Passed:
@@ -27,15 +26,17 @@ def streamed_response(api: Api) -> Passed:
     events = named_events(answer)
     names = [event.name for event in events]
     if not names or names[0] != "response.created":
-        raise Failed(f"the stream begins with {names[0] if names else 'nothing'}, not with response.created", _CURE)
+        raise Failed(
+            f"the stream begins with {names[0] if names else 'nothing'}, not with response.created", UPDATE_CURE
+        )
     if names[-1] not in ("response.completed", "response.incomplete"):
-        raise Failed(f"the stream ends with {names[-1]}, not with response.completed", _CURE)
+        raise Failed(f"the stream ends with {names[-1]}, not with response.completed", UPDATE_CURE)
     with expected(answer, "stream of a response"):
         final = events[-1].data["response"]
         deltas = texts([event.data for event in events if event.name == "response.output_text.delta"], "delta")
     _ended(answer, final)
     if deltas != _text(final):
-        raise Failed("the pieces of the stream are not what response.completed says they are", _CURE)
+        raise Failed("the pieces of the stream are not what response.completed says they are", UPDATE_CURE)
     return Passed(f"{len(events)} events, {names[-1]} last", {"events": len(events)})
 
 
@@ -44,14 +45,14 @@ def embeddings(api: Api) -> Passed:
     with expected(answer, "list of embeddings"):
         vectors = [[float(number) for number in item["embedding"]] for item in answer.json()["data"]]
     if len(vectors) != len(_TEXTS):
-        raise Failed(f"{len(vectors)} vectors for {len(_TEXTS)} texts", _CURE)
+        raise Failed(f"{len(vectors)} vectors for {len(_TEXTS)} texts", UPDATE_CURE)
     lengths = {len(vector) for vector in vectors}
     if len(lengths) != 1 or 0 in lengths:
-        raise Failed(f"vectors of different or no length: {', '.join(map(str, sorted(lengths)))} numbers", _CURE)
+        raise Failed(f"vectors of different or no length: {', '.join(map(str, sorted(lengths)))} numbers", UPDATE_CURE)
     if not all(math.isfinite(number) for vector in vectors for number in vector):
         raise Failed("a vector has NaN or infinity in it", "Try another dtype in the profile, such as bfloat16.")
     if not all(any(vector) for vector in vectors):
-        raise Failed("a vector is all zeros", _CURE)
+        raise Failed("a vector is all zeros", UPDATE_CURE)
     return Passed(f"vectors of {lengths.pop()} numbers", {"dimensions": len(vectors[0])})
 
 
@@ -68,7 +69,7 @@ def _ended(answer: Answer, data: Any) -> str:
             raise ValueError("no response that came to its end")
         is_empty = not _text(data) and not any(item["type"] == "reasoning" for item in data["output"])
     if is_empty:
-        raise Failed(f"the response is {status} and empty", _CURE)
+        raise Failed(f"the response is {status} and empty", UPDATE_CURE)
     return status
 
 

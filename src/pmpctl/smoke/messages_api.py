@@ -7,15 +7,14 @@ from typing import Any
 from pmpctl.smoke import prompts
 from pmpctl.smoke.answer import Answer
 from pmpctl.smoke.api import Api
-from pmpctl.smoke.check import Check, Failed, Group, Passed, Skipped, Warned
-from pmpctl.smoke.served import NO_CALL_CURE, ask, expected, texts, tools_may_be_missing
+from pmpctl.smoke.check import Check, Failed, Group, Passed, Warned
+from pmpctl.smoke.served import NO_CALL_CURE, UPDATE_CURE, ask, expected, presented_token, texts, tools_may_be_missing
 from pmpctl.smoke.sse import NamedEvent, named_events
 
 _PATH = "/v1/messages"
 _COUNT_PATH = "/v1/messages/count_tokens"
 _VERSION = {"anthropic-version": "2023-06-01"}
 _SAY_OK = [prompts.user("Say OK")]
-_CURE = "Update the engine; `pmpctl logs engine` shows what it made of the request."
 # What came from the cache is counted apart.
 _INPUT_KEYS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _FUNCTION = prompts.WEATHER["function"]
@@ -43,7 +42,7 @@ def streamed(api: Api) -> Passed:
         stop_reason = next(event.data["delta"]["stop_reason"] for event in events if event.name == "message_delta")
     _require_content(blocks)
     if stop_reason is None:
-        raise Failed("the stream ends without a stop_reason", _CURE)
+        raise Failed("the stream ends without a stop_reason", UPDATE_CURE)
     return Passed(f"{len(events)} events in order", {"events": len(events)})
 
 
@@ -76,14 +75,11 @@ def counted(api: Api) -> Passed:
 
 def own_header(api: Api) -> Passed:
     """Older clients of Anthropic's present the token as `x-api-key`."""
-    if api.target.token is None:
-        raise Skipped("no token was given")
-    if api.target.auth is False:
-        raise Skipped("the API asks for no token")
+    token = presented_token(api)
     body = {"model": api.target.model, "max_tokens": 16, "messages": _SAY_OK}
     # Skipped here too where the API is not served.
     _ask(api, _SAY_OK)
-    answer = api.request("POST", _PATH, body, {**_VERSION, "x-api-key": api.target.token}, token=None)
+    answer = api.request("POST", _PATH, body, {**_VERSION, "x-api-key": token}, token=None)
     if answer.status == 401:
         raise Failed(
             "the token is refused as x-api-key, where it is taken as Authorization: Bearer",
@@ -122,7 +118,7 @@ def _called(api: Api, asked: Sequence[Block]) -> tuple[Block, list[Block]]:
         if not isinstance(call["id"], str) or not call["input"]["city"] or call["name"] != _TOOL["name"]:
             raise ValueError("no call of the tool that was offered")
     if message["stop_reason"] != "tool_use":
-        raise Failed(f"a tool is called, and stop_reason is {message['stop_reason']!r}", _CURE)
+        raise Failed(f"a tool is called, and stop_reason is {message['stop_reason']!r}", UPDATE_CURE)
     return call, content
 
 
@@ -142,10 +138,10 @@ def _require_order(names: Iterable[str]) -> None:
         if name == "ping":
             continue
         if name not in allowed[before]:
-            raise Failed(f"the stream has {name} after {before or 'nothing'}", _CURE)
+            raise Failed(f"the stream has {name} after {before or 'nothing'}", UPDATE_CURE)
         before = name
     if before != "message_stop":
-        raise Failed(f"the stream ends with {before or 'nothing'}, not with message_stop", _CURE)
+        raise Failed(f"the stream ends with {before or 'nothing'}, not with message_stop", UPDATE_CURE)
 
 
 def _assemble(events: Iterable[NamedEvent]) -> list[Block]:
@@ -162,7 +158,7 @@ def _assemble(events: Iterable[NamedEvent]) -> list[Block]:
 
 def _require_content(blocks: Sequence[Block]) -> None:
     if not texts(list(blocks), "text", "thinking") and not any(block["type"] == "tool_use" for block in blocks):
-        raise Failed(f"the message is empty: {json.dumps(blocks)}", _CURE)
+        raise Failed(f"the message is empty: {json.dumps(blocks)}", UPDATE_CURE)
 
 
 def _check(name: str, title: str, run: Callable[[Api], Passed]) -> Check:

@@ -13,15 +13,17 @@ import httpx
 from pmpctl.smoke.answer import Answer, excerpt
 from pmpctl.smoke.api import Api
 from pmpctl.smoke.check import Failed, NotPassed, Skipped
-from pmpctl.smoke.faults import API_CURE, failed_connection
+from pmpctl.smoke.faults import API_CURE, BROKEN_STREAM_CURE, failed_connection
+from pmpctl.smoke.stream import LONGEST_STREAM_IN_TIMEOUTS
 
 T = TypeVar("T")
+
+CLIENT_CURE = "Programs that use this client will fail alike: update the engine, or what stands before it."
 
 # What the clients need where there is no token; nobody asks for it.
 _NO_TOKEN = "none"  # noqa: S105
 _OWN_VARIABLES = ("OPENAI_", "ANTHROPIC_")
 _ANYWHERE = ("http://", "https://", "all://")
-_LONGEST_STREAM_IN_TIMEOUTS = 10
 
 
 @contextmanager
@@ -55,7 +57,7 @@ def official_client(name: str, api: Api, **connection: Any) -> Iterator[tuple[An
         except package.APIError as error:
             raise Failed(
                 f"the client {name} is told of an error in the answer: {excerpt(str(error).encode(), 400)}",
-                "The engine failed in the middle of the answer: `pmpctl logs engine` shows its first error.",
+                BROKEN_STREAM_CURE,
             ) from error
         except Exception as error:
             # A client meets what it was not made for with whatever its code stumbles over.
@@ -77,7 +79,7 @@ def in_time(api: Api, events: Iterable[T], take: Callable[[T], object]) -> None:
     began = time.monotonic()
     for event in events:
         take(event)
-        if time.monotonic() - began > _LONGEST_STREAM_IN_TIMEOUTS * api.target.timeout_seconds:
+        if time.monotonic() - began > LONGEST_STREAM_IN_TIMEOUTS * api.target.timeout_seconds:
             raise Failed(
                 "the stream does not end", "See whether the server takes notice of max_tokens; clients wait for ever."
             )

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from pmpctl.smoke import prompts
 from pmpctl.smoke.answer import excerpt, parse_json, require_content
 from pmpctl.smoke.api import Api
-from pmpctl.smoke.check import Check, Failed, Group, Passed, Skipped, Warned
-from pmpctl.smoke.official_client import answer_of, in_time, official_client
+from pmpctl.smoke.check import Check, Failed, Group, Passed, Warned
+from pmpctl.smoke.official_client import CLIENT_CURE, answer_of, in_time, official_client
 from pmpctl.smoke.quick_access import WRONG_TOKEN
 from pmpctl.smoke.quick_answers import TRUNCATED, beyond_context, require_refused
-from pmpctl.smoke.served import NO_CALL_CURE, tools_may_be_missing
+from pmpctl.smoke.served import NO_CALL_CURE, presented_token, tools_may_be_missing
 from pmpctl.smoke.tool_calling import fields, tools
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _NAME = "openai"
 _SHORT: dict[str, Any] = {"messages": [prompts.user("Say OK")], "max_tokens": 16, "temperature": 0}
-_CURE = "Programs that use this client will fail alike: update the engine, or what stands before it."
 
 
 def models(api: Api) -> Passed:
@@ -36,7 +35,7 @@ def plain(api: Api) -> Passed:
         completion: ChatCompletion = client.chat.completions.create(model=api.target.model, **_SHORT)
         _require_said(completion)
         if completion.usage is None:
-            raise Failed("the client gets no usage", _CURE)
+            raise Failed("the client gets no usage", CLIENT_CURE)
         return Passed(f"{completion.usage.completion_tokens} tokens")
 
 
@@ -50,7 +49,7 @@ def streamed(api: Api) -> Passed:
         require_content("the client's stream", any(_said(choice.delta) for choice in choices), ended)
         usage = next((chunk.usage for chunk in reversed(chunks) if chunk.usage), None)
     if ended is None or usage is None:
-        raise Failed(f"the client sees no {'finish_reason' if ended is None else 'usage'} in the stream", _CURE)
+        raise Failed(f"the client sees no {'finish_reason' if ended is None else 'usage'} in the stream", CLIENT_CURE)
     return Passed(f"{len(chunks)} chunks, {usage.completion_tokens} tokens")
 
 
@@ -85,8 +84,7 @@ def too_long(api: Api) -> Passed:
 
 
 def wrong_token(api: Api) -> Passed:
-    if api.target.token is None or api.target.auth is False:
-        raise Skipped("the API asks for no token, or none was given")
+    presented_token(api)
     with _client(api) as (client, openai):
         try:
             client.with_options(api_key=WRONG_TOKEN).models.list()
@@ -118,7 +116,7 @@ def _require_city(call: Any) -> None:
     except (ValueError, KeyError, TypeError, AttributeError):
         is_good = False
     if not is_good:
-        raise Failed(f"a call that programs cannot use: {excerpt(call.model_dump_json().encode())}", _CURE)
+        raise Failed(f"a call that programs cannot use: {excerpt(call.model_dump_json().encode())}", CLIENT_CURE)
 
 
 def _check(name: str, title: str, run: Callable[[Api], Passed]) -> Check:

@@ -9,6 +9,7 @@ from pmpctl.smoke.api import Api
 from pmpctl.smoke.check import Failed, Skipped
 from pmpctl.smoke.faults import API_CURE
 
+UPDATE_CURE = "Update the engine; `pmpctl logs engine` shows what it made of the request."
 NO_CALL_CURE = "See whether tool_call_parser and chat_template are the model's own."
 
 _NOT_SERVED = (404, 405, 501)
@@ -26,6 +27,15 @@ def require_served(answer: Answer) -> Answer:
     if answer.status in _NOT_SERVED or is_refused:
         raise Skipped(f"not served: HTTP {answer.status} for {answer.asked.partition(' ')[2]}{_reason(answer)}")
     return answer
+
+
+def presented_token(api: Api) -> str:
+    """Raises Skipped where there is none, or none counts."""
+    if api.target.token is None:
+        raise Skipped("no token was given")
+    if api.target.auth is False:
+        raise Skipped("the API asks for no token")
+    return api.target.token
 
 
 @contextmanager

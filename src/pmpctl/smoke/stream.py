@@ -15,7 +15,7 @@ from pmpctl.smoke.faults import API_CURE, BROKEN_STREAM_CURE
 _LONGEST_LINE_BYTES = 1 << 20
 _LARGEST_STREAM_BYTES = 16 << 20
 # A stream may go on for longer than one may keep us waiting, but not for ever.
-_LONGEST_STREAM_IN_TIMEOUTS = 10
+LONGEST_STREAM_IN_TIMEOUTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class ChatStream:
         # Comments keep a connection alive, and are no answer.
         if now - self._heard > self._timeout_seconds:
             raise httpx.ReadTimeout("only comments came")
-        too_long = now - self._began > _LONGEST_STREAM_IN_TIMEOUTS * self._timeout_seconds
+        too_long = now - self._began > LONGEST_STREAM_IN_TIMEOUTS * self._timeout_seconds
         if too_long or total_bytes > _LARGEST_STREAM_BYTES:
             raise Failed(
                 f"{self._asked}: the stream does not end: {len(self.arrivals)} chunks, {total_bytes >> 20} MiB",
