@@ -9,6 +9,7 @@ import typer
 from pmpctl.cli.api_access import Token, TokenFile, Url, find_token
 from pmpctl.cli.arguments import DryRun
 from pmpctl.cli.context import Globals
+from pmpctl.cli.output_file import require_writable
 from pmpctl.errors import UsageError
 
 COMMAND = "bench"
@@ -72,8 +73,8 @@ def bench(
         model=model,
     )
     for file in (svg, output):
-        if file is not None and not file.absolute().parent.is_dir():
-            raise UsageError(f"{file} cannot be written: there is no such folder", cure="Make the folder first.")
+        if file is not None:
+            require_writable(file)
     secret = find_token(ui, token, token_file)
     if dry_run:
         levels = wanted.levels()

@@ -10,6 +10,7 @@ import typer
 from pmpctl.cli.api_access import Token, TokenFile, Url, find_token
 from pmpctl.cli.arguments import complete_profile
 from pmpctl.cli.context import Globals
+from pmpctl.cli.output_file import require_writable
 from pmpctl.errors import UsageError
 
 COMMAND = "smoke"
@@ -74,8 +75,8 @@ def smoke(
 
     globals_: Globals = ctx.obj
     ui = globals_.ui
-    if junit is not None and not junit.absolute().parent.is_dir():
-        raise UsageError(f"{junit} cannot be written: there is no such folder", cure="Make the folder first.")
+    if junit is not None:
+        require_writable(junit)
     if profile is not None and url is None:
         raise UsageError("--profile is for an API at --url", cure="Leave it out: what runs here is known.")
     secret = find_token(ui, token, token_file)
