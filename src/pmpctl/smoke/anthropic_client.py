@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from anthropic.types import Message
 
 _NAME = "anthropic"
-_SAY_OK: Any = [prompts.user("Say OK")]
+_SAY_OK: Any = [prompts.user(prompts.SAY_OK)]
 
 
 def plain(api: Api) -> Passed:

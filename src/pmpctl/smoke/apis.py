@@ -58,7 +58,9 @@ def embeddings(api: Api) -> Passed:
 
 def _ask_response(api: Api, **fields: Any) -> Answer:
     # Kept nowhere: an answer that is stored would stay in the engine's memory.
-    return ask(api, _RESPONSES_PATH, input="Say OK", max_output_tokens=prompts.ANSWER_TOKENS, store=False, **fields)
+    return ask(
+        api, _RESPONSES_PATH, input=prompts.SAY_OK, max_output_tokens=prompts.ANSWER_TOKENS, store=False, **fields
+    )
 
 
 def _ended(answer: Answer, data: Any) -> str:

@@ -51,7 +51,7 @@ def fill(api: Api, percent: int) -> Passed:
 
 def answer_afterwards(api: Api) -> Passed:
     """A short one, which also waits for an engine that is being started again."""
-    answer = api.chat([prompts.user("Say OK")], max_tokens=ANSWER_TOKENS, temperature=0)
+    answer = api.chat([prompts.user(prompts.SAY_OK)], max_tokens=ANSWER_TOKENS, temperature=0)
     return Passed(figures={"answer_ms": round(answer.seconds * 1000, 1)})
 
 

@@ -11,7 +11,6 @@ from pmpctl.smoke.faults import API_CURE
 from pmpctl.smoke.models import count_tokens
 
 _LINE = "The harbour was quiet in the morning, and the boats came back one by one.\n"
-_REQUEST = "Say OK"
 _CALIBRATION_LINES = 16
 _MOST_CORRECTIONS = 4
 # The part of the wanted length that is given up where nobody counts a prompt beforehand.
@@ -76,4 +75,4 @@ def _beginning() -> str:
 
 
 def _messages(beginning: str, lines: int) -> list[prompts.Message]:
-    return [prompts.user(f"{beginning}\n{_LINE * lines}\n{_REQUEST}")]
+    return [prompts.user(f"{beginning}\n{_LINE * lines}\n{prompts.SAY_OK}")]

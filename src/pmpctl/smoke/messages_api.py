@@ -14,7 +14,7 @@ from pmpctl.smoke.sse import NamedEvent, named_events
 _PATH = "/v1/messages"
 _COUNT_PATH = "/v1/messages/count_tokens"
 _VERSION = {"anthropic-version": "2023-06-01"}
-_SAY_OK = [prompts.user("Say OK")]
+_SAY_OK = [prompts.user(prompts.SAY_OK)]
 # What came from the cache is counted apart.
 _INPUT_KEYS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _FUNCTION = prompts.WEATHER["function"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 _NAME = "openai"
-_SHORT: dict[str, Any] = {"messages": [prompts.user("Say OK")], "max_tokens": 16, "temperature": 0}
+_SHORT: dict[str, Any] = {"messages": [prompts.user(prompts.SAY_OK)], "max_tokens": 16, "temperature": 0}
 
 
 def models(api: Api) -> Passed:

@@ -1,4 +1,4 @@
-"""All that the checks of tools, reasoning and structured output say to a model: short, and easy for any model."""
+"""What the checks say to a model: short, and easy for any model."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ Message = dict[str, Any]
 # Room to think aloud before the call; an answer itself takes a few dozen tokens.
 ANSWER_TOKENS = 1024
 
+SAY_OK = "Say OK"
 SYSTEM = "You are a helpful assistant. Use the tools when they help."
 ONE_CITY = "What is the weather in Paris?"
 TWO_CITIES = "What is the weather in Paris and in Tokyo? Call get_weather once for each city."
@@ -19,6 +20,8 @@ SCHEMA_REQUEST = "What is the weather in Paris on a fine day in June? Answer as 
 OBJECT_REQUEST = "Name the capital of France. Answer with a JSON object that has the key city, and nothing else."
 
 CITIES = ("Paris", "Tokyo")
+# Of nine letters and digits, as every template takes them.
+CALL_IDS = ("call00001", "call00002")
 # What a model says only if it was shown the result: no model expects fog in Paris and snow in Tokyo.
 RESULTS: Mapping[str, str] = {
     "Paris": '{"city": "Paris", "sky": "foggy", "celsius": 7}',

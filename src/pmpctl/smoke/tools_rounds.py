@@ -6,8 +6,6 @@ from pmpctl.smoke.api import Api
 from pmpctl.smoke.check import Check, Failed, Group, Passed, Skipped
 from pmpctl.smoke.tool_calling import TEMPLATE_CURE, ask, tools
 
-# Of nine letters and digits, as every template takes them.
-_IDS = ("call00001", "call00002")
 LONG_ID = "call_Q3vX8mZr5TnB2kLd7WyHs9Pa"
 SHORT_ID = "1"
 
@@ -32,7 +30,7 @@ def _skip_without_results(api: Api) -> None:
 
 
 def _uses_results(api: Api, cities: tuple[str, ...], question: str) -> Passed:
-    answer = ask(api, prompts.tool_round(cities, _IDS[: len(cities)], question), tools=tools())
+    answer = ask(api, prompts.tool_round(cities, prompts.CALL_IDS[: len(cities)], question), tools=tools())
     missing = [city for city in cities if prompts.SKIES[city] not in answer.text.lower()]
     if missing:
         said = answer.text or "calls the tool again" if answer.tool_calls else answer.text
@@ -45,7 +43,7 @@ def _uses_results(api: Api, cities: tuple[str, ...], question: str) -> Passed:
 
 def _next_question(api: Api) -> Passed:
     talk = [
-        *prompts.tool_round(("Paris",), _IDS[:1]),
+        *prompts.tool_round(("Paris",), prompts.CALL_IDS[:1]),
         {"role": "assistant", "content": "It is foggy in Paris."},
         prompts.user(prompts.SHAPE_QUESTION),
     ]

@@ -15,7 +15,7 @@ from pmpctl.smoke.tools_rounds import LONG_ID
 
 Conversations = Sequence[Sequence[Message]]
 
-_ID = "call00001"
+_ID = prompts.CALL_IDS[0]
 # It is enough that an answer begins.
 _FEW_TOKENS = 64
 
