@@ -68,11 +68,6 @@ class Journal:
     step_at: float
     failure: str = ""
 
-    @property
-    def hashes(self) -> frozenset[str]:
-        """Of the engines that it is about."""
-        return frozenset(each.engine_hash for each in (self.source, self.target) if each is not None)
-
 
 @dataclass(frozen=True, slots=True)
 class DamagedJournal:

@@ -102,12 +102,6 @@ class Ui:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         self.out.table(columns, rows)
 
-    def warn(self, message: str) -> None:
-        if self.json_output:
-            self._json({"schema": SCHEMA, "event": "notice", "level": "warning", "message": message})
-        else:
-            self.err.labelled("warning", message, "warning")
-
     def fail(self, command: str, error: BaseException) -> int:
         """Say what went wrong and how to mend it; returns the exit status."""
         outcome = failure(error, self.debug)

@@ -38,10 +38,6 @@ class Card:
             return Fp8Cache.NATIVE
         return Fp8Cache.CONVERTED if self.capability >= (8, 0) else Fp8Cache.NONE
 
-    @property
-    def has_bfloat16(self) -> bool:
-        return self.capability >= (8, 0)
-
 
 AMPERE_DATA_CENTRE, AMPERE, ADA, HOPPER, TURING, VOLTA = (8, 0), (8, 6), (8, 9), (9, 0), (7, 5), (7, 0)
 BLACKWELL_DATA_CENTRE, BLACKWELL = (10, 0), (12, 0)

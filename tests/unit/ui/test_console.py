@@ -107,6 +107,6 @@ def test_text_from_elsewhere_cannot_steer_the_terminal(hostile: str) -> None:
 def test_colour_can_be_forced_and_marks_only_the_label() -> None:
     err = StringIO()
 
-    Ui(color=True, stderr=err).warn("careful")
+    Ui(color=True, stderr=err).err.labelled("warning", "careful", "warning")
 
     assert err.getvalue() == "\x1b[33mwarning:\x1b[0m careful\n"

@@ -157,7 +157,6 @@ def test_no_way_of_printing_lets_a_registered_secret_through(
     except RuntimeError as error:
         ui.fail("up", error)
     ui.fail("up", DockerNotAvailable(f"no {CANARY}", cure=f"use {CANARY}", details=[f"at {CANARY}"]))
-    ui.warn(f"careful {CANARY}")
     ui.item("log", {"text": CANARY, CANARY: 1}, f"line {CANARY}")
     ui.frame("status", {"text": CANARY}, lambda writer: writer.line(CANARY))
     ui.result("show", {"nested": [{"value": CANARY}]}, lambda writer: writer.table(["KEY"], [[CANARY]]))
