@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-VOCABULARY_PADDING = 64
-
 
 class LayerKind(StrEnum):
     FULL = "full_attention"
@@ -115,10 +113,6 @@ class Architecture:
     @property
     def layers(self) -> int:
         return len(self.layer_caches)
-
-    @property
-    def padded_vocab_size(self) -> int:
-        return -(-self.vocab_size // VOCABULARY_PADDING) * VOCABULARY_PADDING
 
     @property
     def caches(self) -> tuple[LayerKv, ...]:
