@@ -103,9 +103,11 @@ def _panel(panel: _Panel, series: Sequence[_Series], ticks: Sequence[int], top: 
         y = y_of(number * step)
         stroke = "#dddddd" if number else "#222222"
         lines.append(f'<line x1="{PLOT_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" stroke="{stroke}"/>')
-        lines.append(text(PLOT_LEFT - 8, y + 4, f"{number * step:g}", size=12, end=True))
-    lines += [text(x_of(tick), bottom + 18, str(tick), size=12, middle=True) for tick in ticks]
-    lines.append(text((PLOT_LEFT + right) / 2, bottom + 36, "requests at a time", size=12, middle=True, fill="#555555"))
+        lines.append(text(PLOT_LEFT - 8, y + 4, f"{number * step:g}", size=12, anchor="end"))
+    lines += [text(x_of(tick), bottom + 18, str(tick), size=12, anchor="middle") for tick in ticks]
+    lines.append(
+        text((PLOT_LEFT + right) / 2, bottom + 36, "requests at a time", size=12, anchor="middle", fill="#555555")
+    )
     for each in series:
         for pick, dashed in ((panel.solid, False), (panel.dashed, True)):
             if pick is not None:

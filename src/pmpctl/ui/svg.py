@@ -4,6 +4,7 @@ The ground is always white, so that they are legible on a dark page, too.
 """
 
 from collections.abc import Iterable
+from typing import Literal
 from xml.sax.saxutils import escape, quoteattr
 
 WIDTH, MARGIN = 760, 24
@@ -34,10 +35,9 @@ def text(
     *,
     size: int = 14,
     bold: bool = False,
-    end: bool = False,
-    middle: bool = False,
+    anchor: Literal["start", "middle", "end"] = "start",
     fill: str = "#222222",
 ) -> str:
     weight = ' font-weight="600"' if bold else ""
-    anchor = ' text-anchor="end"' if end else ' text-anchor="middle"' if middle else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{fill}"{weight}{anchor}>{escape(words)}</text>'
+    at = f' text-anchor="{anchor}"' if anchor != "start" else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{fill}"{weight}{at}>{escape(words)}</text>'

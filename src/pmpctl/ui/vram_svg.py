@@ -22,7 +22,7 @@ def chart(found: "Assessment") -> str:
     told = "; ".join(f"{segment.name} {segment.gib:.2f} GiB" for segment in bar.segments)
     lines = [
         *heading(name, f"{found.model}, {found.settings.max_model_len:,} tokens"),
-        text(WIDTH - MARGIN, 32, found.verdict, size=18, bold=True, end=True, fill=VERDICT_FILLS[found.verdict]),
+        text(WIDTH - MARGIN, 32, found.verdict, size=18, bold=True, anchor="end", fill=VERDICT_FILLS[found.verdict]),
     ]
     left = float(MARGIN)
     for segment in bar.segments:
@@ -33,7 +33,14 @@ def chart(found: "Assessment") -> str:
         f'<line x1="{edge:.1f}" x2="{edge:.1f}" y1="{BAR_TOP - 6}" y2="{BAR_TOP + BAR_HEIGHT + 6}" '
         'stroke="#222222" stroke-width="2"/>'
     )
-    lines.append(text(edge, BAR_TOP + BAR_HEIGHT + 22, f"budget {bar.budget_gib:.2f} GiB", end=edge > WIDTH / 3))
+    lines.append(
+        text(
+            edge,
+            BAR_TOP + BAR_HEIGHT + 22,
+            f"budget {bar.budget_gib:.2f} GiB",
+            anchor="end" if edge > WIDTH / 3 else "start",
+        )
+    )
     for index, segment in enumerate(bar.segments):
         x = MARGIN + index % 2 * (WIDTH - 2 * MARGIN) / 2
         y = LEGEND_TOP + index // 2 * LEGEND_ROW
