@@ -20,7 +20,7 @@ from rich.table import Column
 from rich.text import Text
 
 from pmpctl.operations.events import CheckMade, Event, Notice, PhaseFinished, PhaseProgress, PhaseStarted, Setback
-from pmpctl.ui.progress import amount
+from pmpctl.ui.progress import amount, bad_check
 from pmpctl.ui.terminal import Writer
 from pmpctl.ui.text import human_seconds
 
@@ -89,9 +89,9 @@ class LiveReporter:
                 self._end(phase, self._tick, "green", seconds, message)
             case Notice(level, message):
                 self._say(message, is_warning=level == "warning")
-            case CheckMade(_, _, title, verdict, _, detail):
-                if verdict in ("fail", "warn"):
-                    self._say(f"{verdict.upper()}: {title}: {detail}", is_warning=False)
+            case CheckMade():
+                if words := bad_check(event):
+                    self._say(words, is_warning=False)
             case Setback(message):
                 self._stop_phases()
                 self._say(message, is_warning=True)

@@ -46,6 +46,11 @@ def event_data(event: Event) -> dict[str, Any]:
     return {"event": name, **dataclasses.asdict(event)}
 
 
+def bad_check(event: CheckMade) -> str | None:
+    """None for a check whose result can wait for the end."""
+    return f"{event.verdict.upper()}: {event.title}: {event.detail}" if event.verdict in ("fail", "warn") else None
+
+
 class JsonReporter:
     def __init__(self, emit: Callable[[dict[str, Any]], None], quiet: bool) -> None:
         self._emit = emit
@@ -101,9 +106,9 @@ class PlainReporter:
                 self._writer.labelled("warning", message, "warning")
             case Notice(_, message):
                 self._say(message)
-            case CheckMade(_, _, title, verdict, _, detail):
-                if verdict in ("fail", "warn"):
-                    self._say(f"{verdict.upper()}: {title}: {detail}")
+            case CheckMade():
+                if words := bad_check(event):
+                    self._say(words)
             case Setback(message):
                 self._stop_phases()
                 self._writer.labelled("warning", message, "warning")
