@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from pmpctl.smoke.quick import QUICK
 from pmpctl.workspace import Workspace
 from tests.stack import Stack
 
@@ -58,7 +59,7 @@ def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         request.getfixturevalue("base_image")
         environment["DOCKER_HOST"] = request.getfixturevalue("docker_host")
     root = tmp_path_factory.mktemp(f"demo-{request.param}")
-    stack = Stack(Workspace(root), program, runtime=request.param, environment=environment)
+    stack = Stack(Workspace(root), program, runtime=request.param, environment=environment, smoke=True)
     stack.environment["PMPCTL_ENGINE_PROGRAM"] = str(program)
     text = PROFILES.format(api_port=stack.api_port, engine_port=stack.engine_port, runtime=request.param, image=image)
     (root / "profiles.toml").write_text(text)
@@ -66,6 +67,7 @@ def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         up = stack.run("up", "demo", timeout_seconds=600)
         assert up.returncode == 0, up.stderr
         assert f"http://127.0.0.1:{stack.api_port}/v1" in up.stdout
+        assert f"of {len(QUICK)} checks passed" in up.stdout
         yield stack
     finally:
         stack.run("down", timeout_seconds=180)
@@ -119,6 +121,7 @@ def test_up_again_keeps_the_engine_and_status_is_ready(demo: Stack) -> None:
     again = demo.json("up", "demo")["data"]
 
     assert again["changes"] == {"engine": "kept", "gateway": "kept"}
+    assert again["smoke"]["ok"]
     status = demo.status()
     assert status["phase"] == "ready"
     assert status["versions"]["vllm"].startswith("0.32.0")
