@@ -21,6 +21,7 @@ PREVIOUS = "-"
 
 # A gateway that was killed is there again within moments.
 _GATEWAY_SECONDS = 10.0
+_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def _status(environment: Environment, gateway: UnitState | None) -> GatewayStatu
         status = gateway_status(environment.workspace)
         if status is not None or time.monotonic() > deadline:
             return status
-        time.sleep(0.1)
+        time.sleep(_POLL_SECONDS)
     return None
 
 

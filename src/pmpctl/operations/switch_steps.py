@@ -24,6 +24,7 @@ from pmpctl.workspace import Workspace
 # What a hold gets on top of what its steps may take: no command is to lose it by being slow.
 _MARGIN_SECONDS = 60.0
 _RELEASE_SECONDS = 5.0
+_POLL_SECONDS = 0.02
 
 _ON_THE_WAY_BACK: Mapping[Step, Step] = {
     Step.STOP: Step.ROLLBACK_STOP,
@@ -175,7 +176,7 @@ class Steps:
         while (status := gateway_status(self.workspace)) is not None:
             if not status.held or time.monotonic() > deadline:
                 return status.door.counts
-            time.sleep(0.02)
+            time.sleep(_POLL_SECONDS)
         return drained
 
     def _begin(self, step: Step, title: str) -> Operation[None]:
