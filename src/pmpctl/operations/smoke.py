@@ -75,11 +75,11 @@ def smoke(known: KnownApi, wanted: Wanted) -> Operation[SmokeReport]:
     results: list[CheckResult] = []
     yield PhaseStarted("smoke", f"Checking {known.target.url}")
     try:
-        target, is_silent = _choose_model(known.target, wanted.model)
+        target, silence = _choose_model(known.target, wanted.model)
         checks = wanted.checks(target)
         # The check that speaks for all need not wait as long as one for an answer that is long.
-        with Api(_impatient(target) if is_silent else target) as api:
-            for result in make_checks(api, checks, is_silent=is_silent):
+        with Api(_impatient(target) if silence else target) as api:
+            for result in make_checks(api, checks, silence=silence):
                 results.append(result)
                 yield _made(result)
                 yield PhaseProgress("smoke", result.title, len(results), len(checks), "steps")
@@ -107,22 +107,24 @@ def smoke(known: KnownApi, wanted: Wanted) -> Operation[SmokeReport]:
     )
 
 
-def _choose_model(target: Target, wanted: str | None) -> tuple[Target, bool]:
-    """As told, else the only one there is; and whether the API answers nothing at all."""
+def _choose_model(target: Target, wanted: str | None) -> tuple[Target, str | None]:
+    """As told, else the only one there is; and why there is no API to speak of, if so."""
     if wanted is not None:
         target = replace(target, model=wanted)
     with Api(_impatient(target)) as api:
         try:
             answer = api.request("GET", "/v1/models")
         except Failed:
-            return target, True
+            return target, "the API does not answer"
+    if not answer.is_json and (answer.is_html or answer.status < 500):
+        return target, f"{'a web page' if answer.is_html else 'something else'} answers, not the API"
     try:
         names = model_names(answer)
     except Failed:
-        return target, False
+        return target, None
     if wanted is None and len(names) == 1:
         target = replace(target, model=names[0])
-    return target, False
+    return target, None
 
 
 def _impatient(target: Target) -> Target:

@@ -38,7 +38,7 @@ class Answer:
         try:
             return self._parsed
         except ValueError as error:
-            if self._is_html:
+            if self.is_html:
                 title = _TITLE.search(self.body[:65536])
                 named = f" ({excerpt(title[1].strip())!r})" if title and title[1].strip() else ""
                 raise Failed(
@@ -63,7 +63,7 @@ class Answer:
         """Raises Failed unless the status is 200."""
         if self.status == 200:
             return self
-        if not self._is_html and self.error is None:
+        if not self.is_html and self.error is None:
             said = f": {excerpt(self.body)!r}" if self.body.strip() else ""
         elif self.error is not None:
             said = f": {excerpt(self.error.message.encode(), 400)}"
@@ -87,7 +87,14 @@ class Answer:
         return parse_json(self.body)
 
     @property
-    def _is_html(self) -> bool:
+    def is_json(self) -> bool:
+        try:
+            return self._parsed is not None
+        except ValueError:
+            return False
+
+    @property
+    def is_html(self) -> bool:
         begins = self.body.lstrip()[:15].lower()
         return "text/html" in self.headers.get("content-type", "") or begins.startswith((b"<!doctype html", b"<html"))
 

@@ -27,6 +27,8 @@ def health(api: Api) -> Passed:
     if answer.status == 404 and _is_foreign(api):
         raise Skipped("the API has no /health")
     answer.require_ok()
+    if answer.is_html:
+        answer.json()
     return Passed("open")
 
 
@@ -83,7 +85,11 @@ def _presented(api: Api, token: str | None, words: str) -> Passed:
     """Refused where tokens are asked for, and only there."""
     target = api.target
     wanted = target.auth if target.auth is not None else target.token is not None
-    status = api.request("GET", "/v1/models", token=token).status
+    answer = api.request("GET", "/v1/models", token=token)
+    status = answer.status
+    if status not in _REFUSED and not answer.is_json:
+        # A web page, or a server of another kind, tells nothing of tokens.
+        answer.require_ok().json()
     if wanted and status == 200:
         raise Failed(f"HTTP 200 {words}: everybody who finds the address may use the model", _AUTH_CURE)
     if wanted and status not in _REFUSED:

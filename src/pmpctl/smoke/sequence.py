@@ -15,8 +15,8 @@ _GATES = ("models", "answer")
 _MOST_WAITS_IN_VAIN = 2
 
 
-def make_checks(api: Api, checks: Iterable[Check], *, is_silent: bool = False) -> Iterator[CheckResult]:
-    """`is_silent`: the API has been asked and did not answer, so the first check that fails speaks for all."""
+def make_checks(api: Api, checks: Iterable[Check], *, silence: str | None = None) -> Iterator[CheckResult]:
+    """`silence` is why there is no API to speak of, where that is known: the first check that fails tells of it."""
     reason: str | None = None
     answered = False
     waited: list[str] = []
@@ -31,8 +31,8 @@ def make_checks(api: Api, checks: Iterable[Check], *, is_silent: bool = False) -
             continue
         if result.seconds >= api.target.timeout_seconds:
             waited.append(check.name)
-        if is_silent:
-            reason = "the API does not answer"
+        if silence is not None:
+            reason = silence
         elif check.name in _GATES:
             reason = f"since {check.name} failed"
         elif answered and not _answers_still(api):

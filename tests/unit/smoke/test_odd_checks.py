@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pmpctl.smoke.api import Api
 from pmpctl.smoke.check import Verdict, make_check
+from pmpctl.smoke.quick import QUICK
 from pmpctl.smoke.target import Target
 from pmpctl.smoke.tools import TOOLS
 from tests.unit.smoke.zoo.api import TOKEN
@@ -26,12 +27,12 @@ def odd() -> Iterator[tuple[Odd, str]]:
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(nth=st.integers(0, 30), value=st.sampled_from(KINDS))
 def test_no_check_crashes_on_a_value_of_another_kind(odd: tuple[Odd, str], nth: int, value: Any) -> None:
     server, url = odd
     server.nth, server.value = nth, value
     with Api(Target(url, TOKEN, tool_call_parser="hermes", timeout_seconds=10)) as api:
-        for check in TOOLS:
+        for check in (*QUICK, *TOOLS):
             result = make_check(check, api)
             assert result.verdict is not Verdict.FAIL or (result.detail and result.cure), result

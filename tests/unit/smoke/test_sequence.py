@@ -18,9 +18,9 @@ from tests.unit.smoke.zoo.mind import Reply
 from tests.unit.smoke.zoo.serving import served
 
 
-def made(target: Target, *, is_silent: bool = False) -> list[CheckResult]:
+def made(target: Target, *, silence: str | None = None) -> list[CheckResult]:
     with Api(target) as api:
-        return list(make_checks(api, QUICK, is_silent=is_silent))
+        return list(make_checks(api, QUICK, silence=silence))
 
 
 def failed(results: list[CheckResult]) -> list[str]:
@@ -33,12 +33,12 @@ def after(name: str, results: list[CheckResult]) -> list[CheckResult]:
 
 
 def test_every_check_has_a_result_whatever_fails() -> None:
-    results = made(Target(f"http://127.0.0.1:{find_free_port()}"), is_silent=True)
+    results = made(Target(f"http://127.0.0.1:{find_free_port()}"), silence="the API does not answer")
     assert [result.name for result in results] == [check.name for check in QUICK]
 
 
 def test_an_api_that_cannot_be_reached_fails_the_first_check_alone() -> None:
-    results = made(Target(f"http://127.0.0.1:{find_free_port()}"), is_silent=True)
+    results = made(Target(f"http://127.0.0.1:{find_free_port()}"), silence="the API does not answer")
     assert failed(results) == ["health"]
     assert {(result.verdict, result.detail) for result in results[1:]} == {(Verdict.SKIPPED, "the API does not answer")}
 

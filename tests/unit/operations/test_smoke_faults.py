@@ -1,0 +1,81 @@
+"""A whole run of the checks tells each fault once: by the check that names it, and by no other."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pmpctl.operations.api_target import KnownApi
+from pmpctl.operations.smoke import SmokeReport, Wanted, smoke
+from pmpctl.smoke.check import Verdict
+from pmpctl.smoke.target import Target
+from tests.support import result_of
+from tests.unit.smoke.zoo import faults_of_service as service
+from tests.unit.smoke.zoo import faults_of_streams as streams
+from tests.unit.smoke.zoo import faults_of_tools as tools
+from tests.unit.smoke.zoo import raw
+from tests.unit.smoke.zoo.api import TOKEN, WellBehaved
+from tests.unit.smoke.zoo.certificates import certificate
+from tests.unit.smoke.zoo.serving import served
+
+TIMEOUT_SECONDS = 20
+
+
+def run(url: str) -> SmokeReport:
+    target = Target(url, TOKEN, auth=True, tool_call_parser="hermes", timeout_seconds=TIMEOUT_SECONDS)
+    return result_of(smoke(KnownApi(target), Wanted(model="llm")))[0]
+
+
+def told(report: SmokeReport) -> dict[str, str]:
+    return {check.name: check.detail for check in report.checks if check.verdict in (Verdict.WARN, Verdict.FAIL)}
+
+
+@pytest.mark.parametrize(
+    ("server", "check", "words"),
+    [
+        (streams.LumpedStream, "stream", "one lump"),
+        (streams.NoDone, "stream-end", "[DONE]"),
+        (streams.EmptyAbort, "answer", "abort"),
+        (service.NoTokenAccepted, "auth-no-token", "HTTP 200 without a token"),
+        (service.WrongModel, "models", "somebody-elses-model"),
+        (service.ChatIsHtml, "answer", "HTTP 504 with an HTML page"),
+        (service.LoginPage, "health", "HTML page ('Sign in')"),
+        (service.BadGateway, "health", "HTTP 502 with an HTML page"),
+        (service.RedirectsToLogin, "health", "a redirect to https://sso.example/login"),
+        (service.TextInsteadOfJson, "auth-no-token", "not JSON: 'It works!'"),
+        (tools.LongIdsRefused, "tool-ids-long", "Tool call id"),
+        (tools.ResultsDropped, "tool-round", "does not use the tool's result"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_fault_is_told_once(server: Callable[[], WellBehaved], check: str, words: str) -> None:
+    with served(server()) as url:
+        found = told(run(url))
+    assert found.keys() == {check}, found
+    assert words in found[check]
+
+
+def test_a_slow_first_token_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pmpctl.smoke.quick_streams._SLOW_FIRST_TOKEN_SECONDS", 0.5)
+    monkeypatch.setattr(streams.SlowFirstToken, "seconds", 0.6)
+    with served(streams.SlowFirstToken()) as url:
+        assert told(run(url)).keys() == {"first-token"}
+
+
+def test_a_bad_certificate_is_told_once(tmp_path: Path) -> None:
+    with served(WellBehaved(), certificate=certificate(tmp_path, name="127.0.0.1", days=2)) as url:
+        report = run(url)
+    assert "self-signed" in told(report)["health"]
+    assert [check.verdict for check in report.checks].count(Verdict.FAIL) == 1
+    assert report.checks[-1].detail == "the API does not answer"
+
+
+def test_an_api_that_hangs_altogether_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first question and the first check have waited by then."""
+    monkeypatch.setattr("pmpctl.operations.smoke.PROBE_SECONDS", 1.0)
+
+    with raw.listening(raw.says_nothing) as url:
+        report = run(url)
+    assert "no answer within 1 s" in told(report)["health"]
+    assert report.counts["fail"] == 1
+    assert report.seconds < TIMEOUT_SECONDS
