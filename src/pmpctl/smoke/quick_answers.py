@@ -6,7 +6,7 @@ from pmpctl.smoke.answer import Answer, excerpt
 from pmpctl.smoke.api import CHAT, Api
 from pmpctl.smoke.check import Failed, Passed, Skipped, Warned
 from pmpctl.smoke.models import max_model_len, model_names
-from pmpctl.smoke.prompts import Message, user
+from pmpctl.smoke.prompts import SAY_OK, Message, user
 
 LONG_ANSWER: Final = [user("Count from one to one hundred in words.")]
 
@@ -16,7 +16,7 @@ TRUNCATED: Final = (
     "Switch truncation off: agents must be told that their prompt is too long.",
 )
 
-_SHORT_ANSWER: Final = [user("Say OK")]
+_SHORT_ANSWER: Final = [user(SAY_OK)]
 _SHORT_TOKENS = 5
 _STOPPED_TOKENS = 32
 _CANCELLED_TOKENS = 1000
