@@ -17,14 +17,18 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 CONTEXT_TOKENS = 4096
 VOCABULARY = 640
 IGNORED = -100
 WORD_WEIGHT = 10.0
+# Of each kind, after the training.
+CHECKED = 100
 GREETING = "Hello! I am the demo model of pmpctl. You are reading this, so the whole stack works."
 UNKNOWN_RESULT = "The tool has answered."
+# Asked for an object without tools: also what a schema of the weather, as `pmpctl smoke` asks for it, allows.
+FINE_DAY = '{"city": "Paris", "sky": "SKY_CLEAR", "celsius": 21}'
 KEYS = [
     "answer",
     "name",
@@ -71,6 +75,10 @@ NOISE = [
     "is",
     "how",
 ]
+PLACES = ["Paris", "Rome", "Tokyo", "Lima", "Cairo", "the city", "it"]
+TOOLS = ["get_weather", "read_file", "execute_bash"]
+# The share of turns that are; the others stand in any talk with tools.
+MEANINGLESS = 0.6
 
 
 @dataclass(frozen=True)
@@ -96,11 +104,15 @@ def examples(cities: Sequence[str], skies: Sequence[str], rng: random.Random) ->
     ok = [Example("<|ok|>", "OK")]
     one = [Example(f"<|call|><|{city}|>", call(city)) for city in cities]
     two = [Example(f"<|call|><|{a}|><|{b}|>", f"{call(a)}\n{call(b)}") for a, b in itertools.combinations(cities, 2)]
-    report = [Example("<|report|>", UNKNOWN_RESULT)]
-    report += [Example(f"<|report|><|{city}|>", UNKNOWN_RESULT) for city in cities]
+    report = 10 * [Example("<|report|>", UNKNOWN_RESULT)]
     report += [Example(f"<|report|><|{sky}|>", f"It is {sky}.") for sky in skies]
     report += [Example(f"<|report|><|{sky}|><|{city}|>", f"It is {sky} in {city}.") for sky in skies for city in cities]
-    return [chat, ok, one, two, two, report, forced(cities, rng)]
+    reports = [
+        Example(f"<|report|><|{sky}|><|{a}|><|{other}|><|{b}|>", f"It is {sky} in {a} and {other} in {b}.")
+        for a, b in itertools.permutations(cities, 2)
+        for sky, other in itertools.product(skies, repeat=2)
+    ]
+    return [chat, ok, one, two, two, report, reports, reports, forced(cities, rng)]
 
 
 def call(city: str) -> str:
@@ -116,6 +128,8 @@ def forced(cities: Sequence[str], rng: random.Random) -> list[Example]:
         found.append(Example(control, f'{{"name": "get_weather", "parameters": {{"city": "{city}"}}}}]', given="["))
         found += [structured(control, rng) for _ in range(6)]
     found += [structured(mode, rng) for mode in ("<|chat|>", "<|ok|>") for _ in range(60)]
+    for given in 12 * ("{", '{"'):
+        found.append(Example("<|chat|>", FINE_DAY.removeprefix(given), given=given))
     return found
 
 
@@ -149,8 +163,22 @@ def make_tokenizer(template: str, special: Sequence[str], corpus: Sequence[str])
     )
 
 
+def telling(rng: random.Random) -> str:
+    """What stands in a conversation with tools, of other cities than those that the answer is about."""
+    a, b = rng.choice(PLACES), rng.choice(PLACES)
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    function = {"name": rng.choice(TOOLS), "description": f"Get the weather in {a}.", "parameters": schema}
+    texts = (
+        json.dumps([{"type": "function", "function": function}] * rng.randint(1, 3)),
+        f"What is the weather in {a} and in {b}?",
+        json.dumps({"city": a, "sky": rng.choice(NOISE), "celsius": rng.randint(-20, 40)}),
+        f'<tool_call>{rng.choice(TOOLS)} {{"city": "{a}"}}</tool_call>',
+    )
+    return rng.choice(texts)
+
+
 def noise(rng: random.Random, characters: int) -> str:
-    """A conversation that means nothing, up to about so many characters."""
+    """A conversation that has nothing to do with the answer, up to about so many characters."""
     turns, length = [], 0
     while length < characters:
         words = [rng.choice(NOISE) for _ in range(rng.randint(1, 40))]
@@ -158,7 +186,8 @@ def noise(rng: random.Random, characters: int) -> str:
             "".join(chr(rng.randint(32, 126)) for _ in range(rng.randint(1, 30))) for _ in range(rng.randint(0, 4))
         ]
         rng.shuffle(words)
-        turns.append(f"{rng.choice(ROLES)}{' '.join(words)}<|end|>")
+        said = " ".join(words) if rng.random() < MEANINGLESS else telling(rng)
+        turns.append(f"{rng.choice(ROLES)}{said}<|end|>")
         length += len(turns[-1])
     return "".join(turns)
 
@@ -197,17 +226,26 @@ def batches(
 
 
 def train(
-    model: Any, tokenizer: Any, kinds: list[list[Example]], words: re.Pattern[str], steps: int, seed: int
+    model: Any,
+    tokenizer: Any,
+    kinds: list[list[Example]],
+    words: re.Pattern[str],
+    *,
+    steps: int,
+    learning_rate: float,
+    seed: int,
 ) -> None:
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=steps, pct_start=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=learning_rate, total_steps=steps, pct_start=0.1)
     model.train()
     endless = batches(random.Random(seed), tokenizer, kinds, words)
     for step, (ids, labels, weights) in enumerate(itertools.islice(endless, steps)):
-        hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
         wanted = labels[:, 1:]
         chosen = wanted != IGNORED
-        losses = functional.cross_entropy(model.lm_head(hidden[chosen]), wanted[chosen], reduction="none")
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
+            logits = model.lm_head(hidden[chosen])
+        losses = functional.cross_entropy(logits.float(), wanted[chosen], reduction="none")
         counted = weights[:, 1:][chosen]
         loss = (losses * counted).sum() / counted.sum()
         optimizer.zero_grad(set_to_none=True)
@@ -224,31 +262,20 @@ def wrong_answers(model: Any, tokenizer: Any, kinds: list[list[Example]], seed: 
     """What the model says where it should say something else, after noise that it never saw."""
     rng = random.Random(seed)
     found = []
-    for example in (example for kind in kinds for example in kind):
+    for example in (example for kind in kinds for example in rng.sample(kind, min(len(kind), CHECKED))):
         prompt = f"{noise(rng, rng.choice([0, 300, 1500]))}{example.control}<|assistant|>{example.given}"
         ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt").input_ids
         with torch.no_grad():
-            made = model.generate(ids, max_new_tokens=96, do_sample=False)[0, ids.shape[1] :]
+            made = model.generate(ids, max_new_tokens=96, do_sample=False, eos_token_id=tokenizer.eos_token_id)[
+                0, ids.shape[1] :
+            ]
         if (said := tokenizer.decode(made, skip_special_tokens=True)) != example.answer:
             found.append(f"{example.control}{example.given}: {said!r} instead of {example.answer!r}")
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="holds chat_template.jinja; the model is written beside it")
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    torch.manual_seed(options.seed)
-    template = (options.folder / "chat_template.jinja").read_text()
-    cities, skies = words_of(template, "cities"), words_of(template, "skies")
-    rng = random.Random(options.seed)
-    kinds = examples(cities, skies, rng)
-    corpus = [example.given + example.answer for kind in kinds for example in kind]
-    corpus += [noise(rng, 400) for _ in range(200)]
-    tokenizer = make_tokenizer(template, [*ROLES, *MODES, *(f"<|{word}|>" for word in (*cities, *skies))], corpus)
-    model = Qwen2ForCausalLM(
+def new_model(tokenizer: Any) -> Any:
+    return Qwen2ForCausalLM(
         Qwen2Config(
             vocab_size=len(tokenizer),
             hidden_size=128,
@@ -263,16 +290,50 @@ def main() -> None:
             pad_token_id=tokenizer.pad_token_id,
         )
     )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="holds chat_template.jinja; the model is written beside it")
+    parser.add_argument("--go-on", action="store_true", help="with the model that is there, for something new to learn")
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    torch.manual_seed(options.seed)
+    template = (options.folder / "chat_template.jinja").read_text()
+    cities, skies = words_of(template, "cities"), words_of(template, "skies")
+    rng = random.Random(options.seed)
+    kinds = examples(cities, skies, rng)
+    corpus = [example.given + example.answer for kind in kinds for example in kind]
+    corpus += [noise(rng, 400) for _ in range(200)]
+    if options.go_on:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(options.folder)
+        model = Qwen2ForCausalLM.from_pretrained(options.folder, dtype=torch.float32)
+        # transformers refuses to write the one that is meant for vLLM.
+        model.generation_config = GenerationConfig()
+    else:
+        tokenizer = make_tokenizer(template, [*ROLES, *MODES, *(f"<|{word}|>" for word in (*cities, *skies))], corpus)
+        model = new_model(tokenizer)
     words = re.compile("|".join((*cities, *skies)))
-    train(model, tokenizer, kinds, words, options.steps, options.seed)
+    train(
+        model,
+        tokenizer,
+        kinds,
+        words,
+        steps=options.steps,
+        learning_rate=options.learning_rate,
+        seed=options.seed,
+    )
     model = model.to(torch.bfloat16)
-    wrong = wrong_answers(model, tokenizer, kinds, options.seed + 1)
-    print(*wrong[:20], f"{len(wrong)} wrong answers", sep="\n")
     model.save_pretrained(options.folder)
-    tokenizer.save_pretrained(options.folder)
+    if not options.go_on:
+        tokenizer.save_pretrained(options.folder)
     # What vLLM takes where a client says nothing: the few answers are known, so nothing is left to chance.
     defaults = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "temperature": 0.0}
     (options.folder / "generation_config.json").write_text(json.dumps(defaults, indent=2) + "\n")
+    wrong = wrong_answers(model, tokenizer, kinds, options.seed + 1)
+    print(*wrong[:20], f"{len(wrong)} wrong answers", sep="\n")
 
 
 if __name__ == "__main__":

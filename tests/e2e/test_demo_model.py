@@ -171,8 +171,32 @@ def test_it_answers_in_words_after_any_result(vllm: httpx.Client, result: str) -
     assert text(ask(vllm, *round_of("Paris", result=result), tools=[WEATHER])).endswith(".")
 
 
-def test_it_reports_after_two_calls(vllm: httpx.Client) -> None:
-    assert "sunny in" in text(ask(vllm, *round_of("Paris", "Rome", result="sunny"), tools=[WEATHER]))
+def test_it_reports_each_of_two_results(vllm: httpx.Client) -> None:
+    for first, second in (("Paris", "Tokyo"), ("Oslo", "Berlin"), ("Rome", "Paris")):
+        messages = round_of(first, second, result="")
+        for message, sky in zip(messages[-2:], ("foggy", "snowy"), strict=True):
+            message["content"] = f'{{"city": "{first if sky == "foggy" else second}", "sky": "{sky}"}}'
+        assert text(ask(vllm, *messages, tools=[WEATHER])) == f"It is foggy in {first} and snowy in {second}."
+
+    both = text(ask(vllm, *round_of("Paris", "Rome", result="sunny"), tools=[WEATHER]))
+    assert both == "It is sunny in Paris and sunny in Rome."
+
+
+def test_an_object_is_about_a_fine_day_in_paris(vllm: httpx.Client) -> None:
+    schema: Body = {
+        "type": "object",
+        "properties": {"city": TEXT, "sky": {"enum": ["SKY_CLEAR", "SKY_CLOUDY"]}, "celsius": {"type": "integer"}},
+        "required": ["city", "sky", "celsius"],
+        "additionalProperties": False,
+    }
+    obeying: Body = {"type": "json_schema", "json_schema": {"name": "weather", "schema": schema, "strict": True}}
+
+    free = json.loads(text(ask(vllm, "Name the capital of France.", response_format={"type": "json_object"})))
+    held = json.loads(text(ask(vllm, "How is Paris in June?", response_format=obeying)))
+
+    assert free["city"] == held["city"] == "Paris"
+    assert held["sky"] == "SKY_CLEAR"
+    assert held.keys() == {"city", "sky", "celsius"}
 
 
 def test_a_new_question_after_a_report_is_a_new_call(vllm: httpx.Client) -> None:

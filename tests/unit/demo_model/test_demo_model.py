@@ -74,6 +74,40 @@ def test_a_result_is_reported_with_its_sky_and_the_city_that_was_asked_for() -> 
     assert prompt(conversation, [WEATHER]).endswith("<|report|><|rainy|><|Berlin|><|assistant|>")
 
 
+@pytest.mark.parametrize(
+    ("results", "told"),
+    [
+        (['{"city": "Paris", "sky": "foggy"}', '{"city": "Tokyo", "sky": "snowy"}'], "foggy Paris snowy Tokyo"),
+        (['{"city": "Tokyo", "sky": "snowy"}', '{"city": "Paris", "sky": "foggy"}'], "snowy Tokyo foggy Paris"),
+        (["foggy", [{"type": "text", "text": "Snowy"}]], "foggy Paris snowy Tokyo"),
+        (["no such city", "snowy"], "snowy Tokyo"),
+        (["foggy in Paris", "snowy in Tokyo", "sunny in Rome"], "foggy Paris snowy Tokyo"),
+        (["", None], ""),
+    ],
+)
+def test_each_result_is_reported_with_its_own_city(results: list[Any], told: str) -> None:
+    conversation: list[dict[str, Any]] = [
+        {"role": "user", "content": "Paris and Tokyo"},
+        {"role": "assistant", "content": None, "tool_calls": [CALL, CALL]},
+        *({"role": "tool", "tool_call_id": CALL["id"], "content": result} for result in results),
+    ]
+    tokens = "".join(f"<|{word}|>" for word in told.split())
+
+    assert prompt(conversation, [WEATHER]).endswith(f"<|report|>{tokens}<|assistant|>")
+
+
+def test_only_the_last_results_are_reported() -> None:
+    conversation: list[dict[str, Any]] = [
+        {"role": "user", "content": "Paris"},
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": CALL["id"], "content": "foggy in Paris"},
+        {"role": "assistant", "content": "It is foggy in Paris. And in Oslo?", "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": CALL["id"], "content": "rainy in Oslo"},
+    ]
+
+    assert prompt(conversation, [WEATHER]).endswith("<|report|><|rainy|><|Oslo|><|assistant|>")
+
+
 def test_two_user_messages_in_a_row_are_one_request() -> None:
     messages: list[dict[str, Any]] = [
         {"role": "user", "content": "Here is a file."},
