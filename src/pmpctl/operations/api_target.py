@@ -57,6 +57,7 @@ def local_api_without_token(environment: Environment, timeout_seconds: float) ->
         unknown_model=file.gateway.unknown_model,
         # On loopback the engine is there for those of this machine.
         engine_port=None if is_loopback(httpx.URL(listener.url).host) else found.engine_port,
+        engine_url=f"http://127.0.0.1:{found.engine_port}",
         timeout_seconds=timeout_seconds,
     )
     if found.profile in file.profiles:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from pmpctl.smoke import quick_access, quick_answers, quick_streams
+from pmpctl.smoke import quick_access, quick_answers, quick_cancel, quick_streams
 from pmpctl.smoke.api import Api
 from pmpctl.smoke.check import Check, Group, Passed
 
@@ -29,5 +29,5 @@ QUICK: tuple[Check, ...] = (
     _check("max-tokens", "max_tokens is honoured", quick_answers.max_tokens),
     _check("stop", "stop is honoured", quick_answers.stop),
     _check("too-long", "A prompt that is too long is refused", quick_answers.too_long),
-    _check("cancel", "A client that leaves frees the engine", quick_answers.cancel),
+    _check("cancel", "A client that leaves frees the engine", quick_cancel.cancel),
 )

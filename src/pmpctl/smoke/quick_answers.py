@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from pmpctl.smoke.answer import Answer, excerpt
+from pmpctl.smoke.answer import Answer, ChatAnswer, excerpt
 from pmpctl.smoke.api import CHAT, Api
 from pmpctl.smoke.check import Failed, Passed, Skipped, Warned
 from pmpctl.smoke.models import max_model_len, model_names
@@ -19,12 +19,9 @@ TRUNCATED: Final = (
 _SHORT_ANSWER: Final = [user(SAY_OK)]
 _SHORT_TOKENS = 5
 _STOPPED_TOKENS = 32
-_CANCELLED_TOKENS = 1000
 # Chunks may be halves of tokens, but not many.
 _MOST_CHUNKS = 2 * _SHORT_TOKENS
 _MOST_WORDS = 200_000
-_SLOWER_AFTERWARDS = 5
-_SLOWER_AFTERWARDS_SECONDS = 1
 
 
 def beyond_context(api: Api) -> list[Message]:
@@ -59,8 +56,12 @@ def context(api: Api) -> Passed:
     return Passed(f"{tokens} tokens", {"max_model_len": tokens})
 
 
+def short_chat(api: Api) -> ChatAnswer:
+    return api.chat(_SHORT_ANSWER, max_tokens=_SHORT_TOKENS, temperature=0)
+
+
 def short_answer(api: Api) -> Passed:
-    chat = api.chat(_SHORT_ANSWER, max_tokens=_SHORT_TOKENS, temperature=0)
+    chat = short_chat(api)
     return Passed(repr(excerpt((chat.text or chat.reasoning).encode(), 20)), {"answer_ms": chat.seconds * 1000})
 
 
@@ -124,30 +125,3 @@ def require_refused(answer: Answer) -> Passed:
             "See which server words the error: clients look for error.message to shorten their prompt.",
         )
     return Passed(f"HTTP {answer.status}")
-
-
-def cancel(api: Api) -> Passed:
-    before, after = _answer_beside_one_who_leaves(api)
-    if _is_slower(before, after):
-        # Others may have come in between; an engine that goes on for those who left does so each time.
-        before, after = _answer_beside_one_who_leaves(api)
-    if _is_slower(before, after):
-        raise Failed(
-            f"after a client that left, the next answer took {after:.1f} s, not {before:.1f} s",
-            "The engine goes on for clients that are gone: a proxy that buffers keeps the connection open.",
-        )
-    return Passed(f"{after:.1f} s for the next answer")
-
-
-def _answer_beside_one_who_leaves(api: Api) -> tuple[float, float]:
-    """Seconds that a short answer takes before it and after it."""
-    before = api.chat(_SHORT_ANSWER, max_tokens=_SHORT_TOKENS, temperature=0).seconds
-    limit = api.target.max_model_len
-    tokens = _CANCELLED_TOKENS if limit is None else min(_CANCELLED_TOKENS, max(1, limit // 2))
-    with api.stream_chat(LONG_ANSWER, max_tokens=tokens, temperature=0) as stream:
-        next(iter(stream))
-    return before, api.chat(_SHORT_ANSWER, max_tokens=_SHORT_TOKENS, temperature=0).seconds
-
-
-def _is_slower(before: float, after: float) -> bool:
-    return after > _SLOWER_AFTERWARDS * before + _SLOWER_AFTERWARDS_SECONDS

@@ -20,4 +20,6 @@ class Target:
     unknown_model: str | None = None
     # Where the engine would be reached around the gateway, as clients of the gateway's listener would try it.
     engine_port: int | None = None
+    # Where this machine reaches the engine itself, for its metrics.
+    engine_url: str | None = None
     timeout_seconds: float = 120
