@@ -12,6 +12,7 @@ _SLOWER_AFTERWARDS = 5
 _SLOWER_AFTERWARDS_SECONDS = 1
 # The engine may hear of it a moment later than we left.
 _LOOKS = 3
+_METRICS_SECONDS = 5.0
 _IN_WORK = re.compile(r"^vllm:num_requests_(?:running|waiting)(?:\{.*\})? (\S+)$", re.MULTILINE)
 _CURE = "The engine goes on for clients that are gone: a proxy that buffers keeps the connection open."
 
@@ -58,7 +59,7 @@ def _leave(api: Api) -> _Left:
     with api.stream_chat(LONG_ANSWER, max_tokens=tokens, temperature=0) as stream:
         next(iter(stream))
     after_seconds = short_chat(api).seconds
-    in_work_after = _in_work(api)
+    in_work_after = None if in_work_before is None else _in_work(api)
     for _ in range(_LOOKS - 1):
         if not in_work_after:
             break
@@ -70,7 +71,8 @@ def _leave(api: Api) -> _Left:
 
 def _in_work(api: Api) -> int | None:
     """Of vLLM, as it was at its last step; None where its metrics are not to be read from here."""
-    engine = replace(api.target, url=api.target.engine_url or api.target.url)
+    seconds = min(_METRICS_SECONDS, api.target.timeout_seconds)
+    engine = replace(api.target, url=api.target.engine_url or api.target.url, timeout_seconds=seconds)
     try:
         with Api(engine) as around:
             answer = around.request("GET", "/metrics", token=None if api.target.engine_url else engine.token)
