@@ -55,6 +55,16 @@ def interrupted_when(url: str, pace: Pace, requests: int, cwd: Path) -> Iterator
         process.communicate()
 
 
+@pytest.mark.parametrize("option", ["--svg", "--output"])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_asked(option: str, tmp_path: Path) -> None:
+    pace = Pace()
+    with paced_server(pace, TOKENS) as url:
+        done = bench(url, option, "/proc/bench", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "/proc/bench cannot be written" in done.stderr
+    assert pace.measured == []
+
+
 def test_a_sweep_measures_each_level_at_the_pace_of_the_server(tmp_path: Path) -> None:
     pace = Pace()
     with paced_server(pace, TOKENS) as url:

@@ -67,6 +67,12 @@ def test_a_profile_that_is_not_there_is_named_before_anything_is_asked(tmp_path:
     assert server.asked == []
 
 
+def test_a_profile_without_an_address_is_refused(tmp_path: Path) -> None:
+    done = pmpctl("smoke", "--workspace", str(tmp_path), "--profile", "thinker")
+    assert done.returncode == WRONG_USE
+    assert "--profile is for an API at --url" in done.stderr
+
+
 @pytest.mark.parametrize("where", ["no/such/folder/smoke.xml", ".", "/proc/smoke.xml"])
 def test_a_junit_file_that_cannot_be_written_is_refused_before_anything_is_asked(where: str, tmp_path: Path) -> None:
     with serving(_answer) as server:
