@@ -83,6 +83,6 @@ def _text(data: Any) -> str:
 APIS = (
     *MESSAGES,
     Check("responses-plain", Group.APIS, "Responses: an answer", response),
-    Check("responses-stream", Group.APIS, "Responses: a stream that ends with response.completed", streamed_response),
-    Check("embeddings", Group.APIS, "Embeddings: vectors of numbers", embeddings),
+    Check("responses-stream", Group.APIS, "Responses: a stream", streamed_response),
+    Check("embeddings", Group.APIS, "Embeddings", embeddings),
 )

@@ -167,8 +167,8 @@ def _check(name: str, title: str, run: Callable[[Api], Passed]) -> Check:
 
 MESSAGES = (
     _check("messages-plain", "Anthropic messages: an answer", plain),
-    _check("messages-stream", "Anthropic messages: a stream with its events in order", streamed),
-    _check("messages-tools", "Anthropic messages: a tool is called and its result used", tool_round),
-    _check("messages-count", "Anthropic messages: tokens are counted", counted),
-    _check("messages-x-api-key", "Anthropic messages: the token as x-api-key", own_header),
+    _check("messages-stream", "Anthropic messages: a stream", streamed),
+    _check("messages-tools", "Anthropic messages: a tool's round", tool_round),
+    _check("messages-count", "Anthropic messages: a count of tokens", counted),
+    _check("messages-x-api-key", "Anthropic messages: x-api-key", own_header),
 )

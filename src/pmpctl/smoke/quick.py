@@ -17,7 +17,7 @@ QUICK: tuple[Check, ...] = (
     _check("auth-no-token", "No token", quick_access.without_token),
     _check("auth-wrong-token", "A wrong token", quick_access.with_wrong_token),
     _check("auth-empty-token", "An empty token", quick_access.with_empty_token),
-    _check("engine-hidden", "The engine behind the gateway is hidden", quick_access.engine_hidden),
+    _check("engine-hidden", "The engine itself is hidden", quick_access.engine_hidden),
     _check("models", "The model is listed", quick_answers.models),
     _check("unknown-route", "An unknown route is refused", quick_access.unknown_route),
     _check("context", "The context's length", quick_answers.context),

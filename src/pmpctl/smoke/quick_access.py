@@ -69,7 +69,7 @@ def unknown_route(api: Api) -> Passed:
 def engine_hidden(api: Api) -> Passed:
     port = api.target.engine_port
     if port is None:
-        raise Skipped("only known of a workspace's own API that listens on one address of the network")
+        raise Skipped("only for a workspace whose gateway listens on one address of the network")
     host = httpx.URL(api.target.url).host
     try:
         socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()

@@ -9,6 +9,7 @@ _TOKENS = 32
 _SLOW_FIRST_TOKEN_SECONDS = 10.0
 # No engine is faster; what a proxy has gathered comes as fast as it can be read.
 _MOST_CHUNKS_PER_SECOND = 5000
+_MORE_LOOKS = 5
 _TELLING_CHUNKS = 8
 _TELLING_SECONDS = 0.02
 _CURE = "The end of the stream is lost on the way: see what stands between, and the engine's log."
@@ -16,8 +17,10 @@ _CURE = "The end of the stream is lost on the way: see what stands between, and 
 
 def in_chunks(api: Api) -> Passed:
     stream = _read(api)
-    if _is_lump(stream):
+    for _ in range(_MORE_LOOKS):
         # On a busy machine it may be us who come late; what gathers streams does so each time.
+        if not _is_lump(stream):
+            break
         stream = _read(api)
     first, last, count = stream.arrivals[0], stream.arrivals[-1], len(stream.arrivals)
     generated = max(count, (stream.usage or {}).get("completion_tokens", 0))

@@ -31,10 +31,10 @@ def require_served(answer: Answer) -> Answer:
 
 def presented_token(api: Api) -> str:
     """Raises Skipped where there is none, or none counts."""
-    if api.target.token is None:
-        raise Skipped("no token was given")
     if api.target.auth is False:
         raise Skipped("the API asks for no token")
+    if api.target.token is None:
+        raise Skipped("no token was given")
     return api.target.token
 
 

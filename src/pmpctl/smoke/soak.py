@@ -98,16 +98,16 @@ def _errors(seen: Seen, seconds: float) -> CheckResult:
 
 
 def _latency(seen: Seen, seconds: float) -> CheckResult:
-    figures = {
-        f"{name}_p{share}_ms": round(_percentile(values, share) * 1000, 1)
-        for name, values in (("first_token", seen.first_token_seconds), ("answer", seen.whole_seconds))
-        if values
-        for share in (50, 95, 99)
-    }
+    figures: dict[str, float] = {}
+    words: list[str] = []
+    for name, values in (("first_token", seen.first_token_seconds), ("answer", seen.whole_seconds)):
+        if values:
+            half, most, nearly_all = (round(_percentile(values, share) * 1000, 1) for share in (50, 95, 99))
+            figures |= {f"{name}_p50_ms": half, f"{name}_p95_ms": most, f"{name}_p99_ms": nearly_all}
+            words.append(f"{name.replace('_', ' ')} {half:.0f} ms (p95 {most:.0f}, p99 {nearly_all:.0f})")
     if not figures:
         return _result("latency", "Latencies", Verdict.SKIPPED, seconds, "no answer came")
-    detail = ", ".join(f"{name} {value:.0f}" for name, value in figures.items())
-    return _result("latency", "Latencies", Verdict.PASS, seconds, detail, figures=figures)
+    return _result("latency", "Latencies", Verdict.PASS, seconds, ", ".join(words), figures=figures)
 
 
 def _restarts(samples: Sequence[Vitals], seconds: float) -> CheckResult:
@@ -132,6 +132,7 @@ def _memory(samples: Sequence[Vitals], seconds: float) -> CheckResult:
         return _unseen("memory", title, seconds)
     early, late = samples[len(samples) // 5], samples[-1]
     figures: dict[str, float] = {}
+    grown: list[str] = []
     too_much: list[str] = []
     for unit, before in early.items():
         after = late.get(unit)
@@ -139,14 +140,14 @@ def _memory(samples: Sequence[Vitals], seconds: float) -> CheckResult:
             continue
         growth = after.memory_bytes - before.memory_bytes
         figures[f"{unit}_growth_mib"] = round(growth / _MIB, 1)
+        grown.append(f"{unit} {growth / _MIB:+.0f} MiB")
         if growth > GROWTH_BYTES + GROWTH_SHARE * before.memory_bytes:
             too_much.append(f"{unit} by {growth / _MIB:.0f} MiB")
     if too_much:
         what = f"grew: {', '.join(too_much)} (more than {GROWTH_BYTES // _MIB} MiB and a tenth of what it had)"
         cure = "Soak for longer: if it goes on growing, update what grows, and report it with `pmpctl status --json`."
         return _result("memory", title, Verdict.WARN, seconds, what, cure, figures)
-    detail = ", ".join(f"{name} {value:+.0f}" for name, value in figures.items())
-    return _result("memory", title, Verdict.PASS, seconds, detail, figures=figures)
+    return _result("memory", title, Verdict.PASS, seconds, ", ".join(grown), figures=figures)
 
 
 def _unseen(name: str, title: str, seconds: float) -> CheckResult:

@@ -86,11 +86,11 @@ def _shown(calls: Sequence[ToolCall]) -> str:
 
 
 CALLS: tuple[Check, ...] = (
-    Check("tool-call", Group.TOOLS, "one tool call", _one),
-    Check("tool-call-streamed", Group.TOOLS, "one tool call, streamed", _one_streamed),
-    Check("tools-parallel", Group.TOOLS, "two tool calls at once", _two),
-    Check("tools-parallel-streamed", Group.TOOLS, "two tool calls at once, streamed", _two_streamed),
-    Check("tool-required", Group.TOOLS, "a tool call that is required", _required),
-    Check("tool-named", Group.TOOLS, "a tool call that is named", _named),
-    Check("tool-none", Group.TOOLS, "no tool call where it is forbidden", _none),
+    Check("tool-call", Group.TOOLS, "One tool call", _one),
+    Check("tool-call-streamed", Group.TOOLS, "One tool call, streamed", _one_streamed),
+    Check("tools-parallel", Group.TOOLS, "Two tool calls at once", _two),
+    Check("tools-parallel-streamed", Group.TOOLS, "Two tool calls at once, streamed", _two_streamed),
+    Check("tool-required", Group.TOOLS, "A tool call that is required", _required),
+    Check("tool-named", Group.TOOLS, "A tool call that is named", _named),
+    Check("tool-none", Group.TOOLS, "No tool call where it is forbidden", _none),
 )

@@ -61,6 +61,6 @@ def _reasoning(api: Api) -> Passed:
 
 
 OUTPUT: tuple[Check, ...] = (
-    Check("schema", Group.TOOLS, "output that obeys a JSON schema", _schema),
-    Check("reasoning", Group.TOOLS, "reasoning apart from the answer", _reasoning),
+    Check("schema", Group.TOOLS, "Output that obeys a JSON schema", _schema),
+    Check("reasoning", Group.TOOLS, "Reasoning apart from the answer", _reasoning),
 )

@@ -75,9 +75,9 @@ def _short_ids(api: Api) -> Passed:
 
 
 ROUNDS: tuple[Check, ...] = (
-    Check("tool-round", Group.TOOLS, "an answer from a tool's result", _round),
-    Check("tool-round-parallel", Group.TOOLS, "an answer from two results by id", _round_of_two),
-    Check("tool-round-next", Group.TOOLS, "a new question after a tool's answer", _next_question),
-    Check("tool-ids-long", Group.TOOLS, "call ids as long as OpenAI's", _long_ids),
-    Check("tool-ids-short", Group.TOOLS, "call ids that are too short", _short_ids),
+    Check("tool-round", Group.TOOLS, "An answer from a tool's result", _round),
+    Check("tool-round-parallel", Group.TOOLS, "An answer from two results by id", _round_of_two),
+    Check("tool-round-next", Group.TOOLS, "A new question after a tool's answer", _next_question),
+    Check("tool-ids-long", Group.TOOLS, "Call ids as long as OpenAI's", _long_ids),
+    Check("tool-ids-short", Group.TOOLS, "Call ids that are too short", _short_ids),
 )

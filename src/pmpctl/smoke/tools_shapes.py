@@ -68,14 +68,15 @@ def _takes(what: str, conversations: Callable[[], Conversations], api: Api) -> P
 
 
 def _check(name: str, title: str, conversations: Callable[[], Conversations]) -> Check:
-    return Check(name, Group.TOOLS, title, partial(_takes, title, conversations))
+    what = title[0].lower() + title[1:]
+    return Check(name, Group.TOOLS, title, partial(_takes, what, conversations))
 
 
 _SIMPLE: tuple[Check, ...] = (
-    _check("content-null", "calls without text: content null, missing or empty", _contents_of_nothing),
-    _check("content-parts", "content as a list of parts", _parts),
-    _check("system-message", "a system message", lambda: [[prompts.system(), prompts.user()]]),
-    _check("users-in-a-row", "two user messages in a row", lambda: [[prompts.user(), prompts.user(prompts.HURRY)]]),
+    _check("content-null", "Content null, missing or empty", _contents_of_nothing),
+    _check("content-parts", "Content as a list of parts", _parts),
+    _check("system-message", "A system message", lambda: [[prompts.system(), prompts.user()]]),
+    _check("users-in-a-row", "Two user messages in a row", lambda: [[prompts.user(), prompts.user(prompts.HURRY)]]),
 )
 
 
@@ -112,7 +113,7 @@ def _skip_if_explained(api: Api) -> None:
 SHAPES: tuple[Check, ...] = (
     *_SIMPLE,
     *(
-        Check(f"client-{shape.name}", Group.TOOLS, f"requests as {shape.client} sends them", partial(_client, shape))
+        Check(f"client-{shape.name}", Group.TOOLS, f"Requests as {shape.client} sends them", partial(_client, shape))
         for shape in recorded_shapes()
     ),
 )
