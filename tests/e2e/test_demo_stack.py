@@ -1,13 +1,17 @@
 """The newcomer's first command with the real vLLM: as processes, and in containers."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from pmpctl.smoke.apis import APIS
+from pmpctl.smoke.long import LONG
 from pmpctl.smoke.quick import QUICK
+from pmpctl.smoke.tools import TOOLS
 from pmpctl.workspace import Workspace
 from tests.stack import Stack
 
@@ -27,6 +31,7 @@ cpu_image = "{image}"
 model = "builtin:demo"
 device = "cpu"
 tool_call_parser = "hermes"
+extra_args = ["--exclude-tools-when-tool-choice-none"]
 max_model_len = 2048
 max_num_seqs = 4
 max_num_batched_tokens = 512
@@ -46,6 +51,9 @@ WEATHER = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
     },
 }
+
+# An open gateway on loopback before a model that neither thinks nor embeds.
+NOTHING_TO_CHECK = {"engine-hidden", "reasoning", "embeddings", "messages-x-api-key"}
 
 
 @pytest.fixture(scope="module", params=["process", pytest.param("docker", marks=pytest.mark.docker)])
@@ -125,6 +133,25 @@ def test_up_again_keeps_the_engine_and_status_is_ready(demo: Stack) -> None:
     status = demo.status()
     assert status["phase"] == "ready"
     assert status["versions"]["vllm"].startswith("0.32.0")
+
+
+def test_every_check_of_the_api_passes(demo: Stack) -> None:
+    """Quick, tools, other APIs; as processes the long prompts and a soak, too, which no runtime changes."""
+    more = ["--long", "--soak", "0.1"] if demo.runtime == "process" else []
+    done = demo.run("smoke", "--json", *more, timeout_seconds=400)
+    report = json.loads(done.stdout.splitlines()[-1])["data"]
+    verdicts: dict[str, set[str]] = defaultdict(set)
+    for check in report["checks"]:
+        verdicts[check["verdict"]].add(check["name"])
+    told = [(check["name"], check["detail"]) for check in report["checks"] if check["verdict"] in ("warn", "fail")]
+
+    assert told == []
+    assert done.returncode == 0
+    assert verdicts["skipped"] <= NOTHING_TO_CHECK
+    expected = {check.name for check in (*QUICK, *TOOLS, *APIS, *(LONG if more else ()))} - NOTHING_TO_CHECK
+    assert expected <= verdicts["pass"]
+    if more:
+        assert {"soak-errors", "soak-latency", "soak-restarts", "soak-memory"} <= verdicts["pass"]
 
 
 def test_what_vllm_refuses_is_shown_in_its_own_words(demo: Stack) -> None:
