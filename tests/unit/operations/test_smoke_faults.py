@@ -12,7 +12,7 @@ from pmpctl.smoke.target import Target
 from tests.support import result_of
 from tests.unit.smoke.zoo import faults_of_service as service
 from tests.unit.smoke.zoo import faults_of_streams as streams
-from tests.unit.smoke.zoo import faults_of_tools as tools
+from tests.unit.smoke.zoo import faults_of_tools as of_tools
 from tests.unit.smoke.zoo import raw
 from tests.unit.smoke.zoo.api import TOKEN, WellBehaved
 from tests.unit.smoke.zoo.certificates import certificate
@@ -21,9 +21,9 @@ from tests.unit.smoke.zoo.serving import served
 TIMEOUT_SECONDS = 20
 
 
-def run(url: str) -> SmokeReport:
+def run(url: str, *, tools: bool = True) -> SmokeReport:
     target = Target(url, TOKEN, auth=True, tool_call_parser="hermes", timeout_seconds=TIMEOUT_SECONDS)
-    return result_of(smoke(KnownApi(target), Wanted(model="llm")))[0]
+    return result_of(smoke(KnownApi(target), Wanted(model="llm", tools=tools)))[0]
 
 
 def told(report: SmokeReport) -> dict[str, str]:
@@ -43,8 +43,8 @@ def told(report: SmokeReport) -> dict[str, str]:
         (service.BadGateway, "health", "HTTP 502 with an HTML page"),
         (service.RedirectsToLogin, "health", "a redirect to https://sso.example/login"),
         (service.TextInsteadOfJson, "auth-no-token", "not JSON: 'It works!'"),
-        (tools.LongIdsRefused, "tool-ids-long", "Tool call id"),
-        (tools.ResultsDropped, "tool-round", "does not use the tool's result"),
+        (of_tools.LongIdsRefused, "tool-ids-long", "Tool call id"),
+        (of_tools.ResultsDropped, "tool-round", "does not use the tool's result"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -59,7 +59,7 @@ def test_a_slow_first_token_is_told_once(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("pmpctl.smoke.quick_streams._SLOW_FIRST_TOKEN_SECONDS", 0.5)
     monkeypatch.setattr(streams.SlowFirstToken, "seconds", 0.6)
     with served(streams.SlowFirstToken()) as url:
-        assert told(run(url)).keys() == {"first-token"}
+        assert told(run(url, tools=False)).keys() == {"first-token"}
 
 
 def test_a_bad_certificate_is_told_once(tmp_path: Path) -> None:
