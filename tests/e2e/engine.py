@@ -21,7 +21,7 @@ GREETING = "Hello! I am the demo model of pmpctl. You are reading this, so the w
 # Options for answers of many seconds: it says its few words, and works on in silence.
 LONG_CHAT: dict[str, Any] = {"max_tokens": 15000, "extra_body": {"ignore_eos": True}}
 LONG_RESPONSE: dict[str, Any] = {"max_output_tokens": 15000, "extra_body": {"ignore_eos": True}}
-# Anthropic's API knows no such option; held to a schema, the model gets lost in white space.
+# Anthropic's API knows no such option; held to a schema that its few words do not fill, the model finds no end.
 _SCHEMA = {"type": "object", "properties": {"text": {"type": "string", "minLength": 500}}, "required": ["text"]}
 LONG_MESSAGE: dict[str, Any] = {
     "max_tokens": 15000,
