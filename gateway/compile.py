@@ -52,7 +52,7 @@ MODULES = (
 
 _SOURCES = Path(__file__).resolve().parent / "src"
 # More than -O1 gains nothing here and takes longer.
-_FLAGS = ("-O1", "-DNDEBUG", "-fwrapv", "-fPIC", "-pthread", "-w")
+_FLAGS = ("-O1", "-DNDEBUG", "-fwrapv", "-fPIC", "-pthread", "-shared", "-s", "-w")
 
 
 class _Library(Protocol):
@@ -91,33 +91,22 @@ def compile_into(folder: Path, python: str) -> None:
             f"--cache-dir={work}/cache",
         ]
         paths = [f"{PACKAGE}/{name}.py" for name in MODULES]
-        _build(
-            mypycify([*options, *paths], target_dir=f"{work}/c", group_name=PACKAGE, multi_file=True), Path(work, "c")
-        )
+        _build(mypycify([*options, *paths], target_dir=f"{work}/c", group_name=PACKAGE))
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(copy, folder)
 
 
-def _build(libraries: list[_Library], work: Path) -> None:
-    """One shared library with the code, and a small one for each module."""
-    compiler = _compiler()
-    folders = {sysconfig.get_path("include"): None, **dict.fromkeys(f for each in libraries for f in each.include_dirs)}
-    include = [f"-I{folder}" for folder in folders]
+def _build(libraries: list[_Library]) -> None:
+    """One shared library with all the code, and a small one for each module."""
+    folders = [sysconfig.get_path("include"), *(folder for each in libraries for folder in each.include_dirs)]
+    compile_and_link = [*_compiler(), *_FLAGS, *(f"-I{folder}" for folder in dict.fromkeys(folders))]
 
-    def object_of(source: str) -> Path:
-        target = work / f"{Path(source).relative_to(work).as_posix().replace('/', '.')}.o"
-        subprocess.run([*compiler, *_FLAGS, *include, "-c", source, "-o", target], check=True)
-        return target
-
-    def link(library: _Library) -> None:
-        target = f"{library.name.replace('.', '/')}{sysconfig.get_config_var('EXT_SUFFIX')}"
-        objects = [objects_by_source[source] for source in library.sources]
-        subprocess.run([*compiler, "-shared", "-pthread", "-s", "-o", target, *objects], check=True)
+    def build(library: _Library) -> None:
+        target = library.name.replace(".", "/") + sysconfig.get_config_var("EXT_SUFFIX")
+        subprocess.run([*compile_and_link, "-o", target, *library.sources], check=True)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        sources = [source for each in libraries for source in each.sources]
-        objects_by_source = dict(zip(sources, pool.map(object_of, sources), strict=True))
-        list(pool.map(link, libraries))
+        list(pool.map(build, libraries))
 
 
 def _compiler() -> list[str]:

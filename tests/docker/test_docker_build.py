@@ -11,7 +11,6 @@ from pmpctl.planning.plan import ImageBuild
 from pmpctl.runtime.docker import DockerRuntime
 from pmpctl.runtime.docker_connect import EngineClient
 from pmpctl.runtime.docker_images import inspect_image
-from pmpctl.runtime.gateway_image import gateway_source
 from tests.docker.conftest import UnitMaker
 from tests.support import eventually
 
@@ -131,22 +130,3 @@ def test_packages_that_cannot_be_downloaded_are_told(
     with pytest.raises(ImageBuildFailed, match="packages cannot be downloaded") as caught:
         list(runtime.prepare(make_unit(image=tag, build=recipe(install))))
     assert any("ERROR" in line for line in caught.value.details)
-
-
-@pytest.mark.slow
-def test_the_gateway_s_own_image_is_built_from_what_is_installed_and_runs(
-    runtime: DockerRuntime, client: EngineClient, make_unit: UnitMaker, base_image: str
-) -> None:
-    source = gateway_source(base_image)
-    unit = make_unit(
-        role="gateway",
-        image=source.image,
-        build=source.build,
-        argv=("/opt/gateway/bin/python", "-c", "import pmp_gateway, time; print('imported'); time.sleep(600)"),
-        user="65532:65532",
-        read_only=True,
-    )
-    list(runtime.prepare(unit))
-    assert inspect_image(client, source.image) is not None
-    assert runtime.execute(runtime.start(unit), ["/opt/gateway/bin/python", "-c", "import fastapi"])[0] == 0
-    assert list(runtime.prepare(unit)) == []

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Makes the image pmpctl-test/base:bookworm with debootstrap: Python, and what the CPU vLLM links to.
+# Makes the image pmpctl-test/base:bookworm with debootstrap: Python, its headers, and what the CPU vLLM links to.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 readonly IMAGE="pmpctl-test/base:bookworm"
-readonly PACKAGES="ca-certificates,python3,python3-venv,libnuma1,libgomp1,libstdc++6"
+readonly PACKAGES="ca-certificates,python3,python3-venv,libpython3.11-dev,libnuma1,libgomp1,libstdc++6"
 ROOT="$WORLD/base-root"
 STAMP="$WORLD/base-root.fingerprint"
 CERTIFICATES=/etc/ssl/certs/ca-certificates.crt

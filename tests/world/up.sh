@@ -29,3 +29,4 @@ step "registries" ./registries.sh
 step "LiteLLM" ./litellm.sh "$WORLD/litellm"
 step "CDI engine" ./cdi-engine.sh
 step "images in the CDI engine" copy_to_cdi_engine
+step "gateway image" ./gateway-image.sh "unix://$WORLD/cdi/docker.sock"

@@ -13,7 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from pmp_gateway import __version__
+from pmp_gateway import __version__, relay
 from pmp_gateway.access_log import AccessLog
 from pmp_gateway.app import Door
 from pmp_gateway.auth import Tokens
@@ -48,6 +48,7 @@ _KEEP_ALIVE_IDLE_SECONDS = 60
 _KEEP_ALIVE_INTERVAL_SECONDS = 15
 _KEEP_ALIVE_PROBES = 4
 _CONTROL_SOCKET_MODE = 0o660
+_FORM = "interpreted" if Path(relay.__file__).suffix == ".py" else "compiled"
 
 
 class ListenFailed(Exception):
@@ -80,7 +81,8 @@ async def serve(settings: Settings) -> None:
         stack.enter_context(_deadlines(public))
         _stop_on_signals(public, state)
         host, port = listener.getsockname()[:2]
-        log.info("gateway %s listens on %s port %d, in front of %s", __version__, host, port, settings.backend_url)
+        listens = "gateway %s (%s) listens on %s port %d, in front of %s"
+        log.info(listens, __version__, _FORM, host, port, settings.backend_url)
         await public.serve([listener])
         state.end_all()
         await _last_words(public)

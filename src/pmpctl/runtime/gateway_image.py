@@ -12,6 +12,7 @@ BASE_IMAGE = "BASE_IMAGE"
 """The build argument that names the image to build on."""
 
 PACKAGE = "pmp_gateway"
+_RECIPE = ("Dockerfile", "compile.py", "requirements.lock", "requirements-build.lock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def source_of(package: Path, base_image: str) -> GatewaySource:
     if folder is None:
         raise _incomplete(f"there is no Dockerfile for {package}")
     sources = folder / "src" / PACKAGE
-    paths = [folder / "Dockerfile", folder / "requirements.lock", sources / "py.typed", *sources.rglob("*.py")]
+    paths = [*(folder / name for name in _RECIPE), sources / "py.typed", *sources.rglob("*.py")]
     files = tuple(sorted((path.relative_to(folder).as_posix(), path) for path in paths))
     return GatewaySource(files, _digest(files, base_image), base_image)
 

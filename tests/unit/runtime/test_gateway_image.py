@@ -6,6 +6,7 @@ from pmpctl.errors import ImageBuildFailed
 from pmpctl.runtime.gateway_image import GatewaySource, gateway_source, source_of
 
 BASE = "python:3.12-slim"
+RECIPE = ("Dockerfile", "compile.py", "requirements-build.lock", "requirements.lock")
 
 
 def lay_out(context: Path) -> Path:
@@ -14,8 +15,8 @@ def lay_out(context: Path) -> Path:
     (package / "sub").mkdir(parents=True)
     for name in ("__init__.py", "sub/__init__.py", "py.typed", "README", "sub/cache.pyc"):
         (package / name).write_text(name)
-    (context / "Dockerfile").write_text("FROM scratch")
-    (context / "requirements.lock").write_text("")
+    for name in RECIPE:
+        (context / name).write_text(name)
     return package
 
 
@@ -30,8 +31,7 @@ def names(source: GatewaySource) -> list[str]:
 
 def test_a_checkout_gives_the_recipe_and_the_sources_and_nothing_else(checkout: Path) -> None:
     assert names(source_of(checkout, BASE)) == [
-        "Dockerfile",
-        "requirements.lock",
+        *RECIPE,
         "src/pmp_gateway/__init__.py",
         "src/pmp_gateway/py.typed",
         "src/pmp_gateway/sub/__init__.py",
@@ -64,10 +64,10 @@ def test_the_build_is_told_its_base_image(checkout: Path) -> None:
 
 
 def test_the_gateway_that_is_installed_here_is_found() -> None:
-    assert {"Dockerfile", "requirements.lock", "src/pmp_gateway/__init__.py"} <= set(names(gateway_source(BASE)))
+    assert {*RECIPE, "src/pmp_gateway/__init__.py"} <= set(names(gateway_source(BASE)))
 
 
-@pytest.mark.parametrize("part", ["Dockerfile", "requirements.lock"])
+@pytest.mark.parametrize("part", RECIPE)
 def test_an_installation_that_lacks_a_part_says_which(checkout: Path, part: str) -> None:
     (checkout.parent.parent / part).unlink()
     with pytest.raises(ImageBuildFailed, match=part) as caught:
