@@ -73,12 +73,14 @@ def main() -> int:
 def _profile(load: str, cache: Path) -> int:
     with tempfile.TemporaryDirectory(prefix="pmpctl-bench-") as folder:
         compile_programs(Path(folder))
+        candidate = ours.gateway(cache)
+        candidate.install()
         os.sched_setaffinity(0, {_LOAD_CORE})
         site = Path(folder) / "server"
         site.mkdir()
         with (
             Upstream(Path(folder)) as upstream,
-            running(ours.CANDIDATE, site, upstream.port, _SERVER_CORE) as server,
+            running(candidate, site, upstream.port, _SERVER_CORE) as server,
         ):
             bench = Bench(server, upstream, Load(Path(folder)), FULL)
             print(profile(bench, load, cache / f"profile-{load}.txt"))
@@ -93,7 +95,7 @@ def _options() -> Options:
     parser.add_argument("--peers", metavar="A,B", help=f"which of {', '.join(PEERS)} (default: all; --quick: nginx)")
     parser.add_argument("--rounds", type=int, help="how often each has its turn (default: 3; --quick: 2)")
     parser.add_argument(
-        "--cache", type=Path, default=Path.home() / ".cache" / "pmpctl-bench", help="where peers are installed"
+        "--cache", type=Path, default=Path.home() / ".cache" / "pmpctl-bench", help="where all of them are installed"
     )
     parser.add_argument("--profile", choices=LOADS, help="run our gateway alone under py-spy, and say where time goes")
     parser.add_argument("--write", action="store_true", help=f"put the tables into {PERFORMANCE_DOCUMENT.name}")
@@ -112,7 +114,7 @@ def _installed(options: Options) -> tuple[list[Candidate], dict[str, str]]:
     """Those that can be measured, with their versions; a peer that cannot be installed is left out."""
     direct = Candidate(DIRECT, lambda: "", None)
     candidates, versions = [], {}
-    for candidate in [direct, ours.CANDIDATE, *(PEERS[peer](options.cache) for peer in options.peers)]:
+    for candidate in [direct, ours.gateway(options.cache), *(PEERS[peer](options.cache) for peer in options.peers)]:
         try:
             versions[candidate.name] = candidate.install()
         except (proxies.NotInstalled, subprocess.CalledProcessError) as error:
