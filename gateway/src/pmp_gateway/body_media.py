@@ -11,6 +11,7 @@ from pmp_gateway.failures import FieldNotAllowed, InvalidJson, ValueTooLarge
 
 Members = Mapping[str, msgspec.Raw]
 
+_URL = b'url"'
 # `\u` may spell any key; an escaped ASCII character is rare enough to have a closer look at every one.
 _REMOTE = re.compile(rb'url"\s*:\s*"(?!data:)')
 _TENSOR = b'_embeds"'
@@ -41,7 +42,9 @@ _FETCHABLE = re.compile(r"https?://([a-z0-9.-]+)(?::[0-9]{1,5})?(?:/[^\x00-\x20\
 def check_media(raw: bytes | bytearray, members: Members, domains: Collection[str]) -> None:
     """Raises FieldNotAllowed for a tensor, and for a URL that is neither `data:` nor of one of the hosts `domains`."""
     # A key's closing quote is never escaped, so that a string which quotes JSON is no match.
-    if _REMOTE.search(raw) or _TENSOR in raw or (b"\\" in raw and _ESCAPED_ASCII.search(raw)):
+    # What is looked for first is found many times faster than an expression that begins with it.
+    has_remote = _URL in raw and _REMOTE.search(raw)
+    if has_remote or _TENSOR in raw or (b"\\u00" in raw and _ESCAPED_ASCII.search(raw)):
         for name, member in members.items():
             if name not in _NO_MEDIA_MEMBERS:
                 _check_member(name, bytes(member), domains)

@@ -33,13 +33,26 @@ def check_members(raw: bytes | bytearray) -> None:
 
 
 def check_depth(raw: bytes | bytearray, limit: int) -> None:
-    opening = raw.count(b"[") + raw.count(b"{")
-    if opening <= limit:
+    if _opens_at_most(raw, limit):
         return
     # For long texts with few values, as people send, building them is the faster way.
-    is_shallow = _is_shallow if opening + raw.count(b",") <= _FEW_VALUES else _is_shallow_by_bytes
+    has_few_values = raw.count(b"[") + raw.count(b"{") + raw.count(b",") <= _FEW_VALUES
+    is_shallow = _is_shallow if has_few_values else _is_shallow_by_bytes
     if not is_shallow(raw, limit):
         raise InvalidJson(f"The request body is nested deeper than {limit} levels.")
+
+
+def _opens_at_most(raw: bytes | bytearray, limit: int) -> bool:
+    """Whether there are so few objects and lists. Finding the next one is many times faster than counting all."""
+    left = limit
+    for bracket in (b"[", b"{"):
+        at = raw.find(bracket)
+        while at >= 0:
+            left -= 1
+            if left < 0:
+                return False
+            at = raw.find(bracket, at + 1)
+    return True
 
 
 def _is_shallow(raw: bytes | bytearray, limit: int) -> bool:
