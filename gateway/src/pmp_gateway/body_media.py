@@ -85,7 +85,9 @@ def _suspects(content: Any) -> Iterator[tuple[str, Any]]:
                 if isinstance(value, dict | list):
                     pending.append((value, key == "source" or key.endswith("_url")))
                 is_tensor = key.endswith("_embeds") and value is not None
-                is_url = key.endswith("url") and isinstance(value, str) and (is_media or kind not in _QUOTED_URLS)
+                # Beside a `uuid` the engine fetches `image_url` and its like whatever the type says.
+                is_quoted = key == "url" and kind in _QUOTED_URLS and not is_media
+                is_url = key.endswith("url") and isinstance(value, str) and not is_quoted
                 if is_tensor or is_url:
                     yield key, value
 

@@ -417,6 +417,7 @@ def _shapes(url: str) -> Sequence[dict[str, Any]]:
     return [
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}, image]}]},
         {"messages": [{"role": "user", "content": [{"image_url": url, "uuid": "x"}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "url_citation", "image_url": url, "uuid": "x"}]}]},
         {
             "messages": [
                 {"role": "user", "content": [{"type": "audio_url", "audio_url": {"url": url, "type": "url_citation"}}]}
