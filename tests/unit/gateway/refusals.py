@@ -17,7 +17,7 @@ async def refusal(connection: Wire, path: str = "") -> tuple[int, str]:
     assert fields["content-type"] == "application/json"
     assert _REQUEST_ID.fullmatch(fields["x-request-id"])
     body = json.loads(await connection.exactly(int(fields["content-length"])))
-    assert body.keys() == ({"type", "error"} if path.startswith("/v1/messages") else {"error"})
+    assert body.keys() == ({"type", "error"} if path.startswith(("/v1/messages", "/v1/responses")) else {"error"})
     error = body["error"]
     assert set(error) == {"message", "type", "param", "code"}
     assert error["message"]

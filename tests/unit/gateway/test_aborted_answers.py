@@ -12,10 +12,17 @@ from tests.unit.gateway.wire import Wire, wire
 
 CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
+RESPONSES = "/v1/responses"
+EMBEDDINGS = "/v1/embeddings"
 STREAM = b'{"stream":true}'
 MARK = b'"finish_reason":"abort"'
 CHAT_CUT_OFF = b'{"id":"c1","choices":[{"index":0,"message":{"content":""},"finish_reason":"abort"}],"usage":null}'
 MESSAGE_CUT_OFF = b'{"id":"m1","type":"message","role":"assistant","content":[],"model":"m","usage":{"input_tokens":3}}'
+RESPONSE_WITHOUT_TOKENS = (
+    b'{"object":"response","output":[],"service_tier":"auto","status":"completed",'
+    b'"usage":{"input_tokens":3,"output_tokens":0,"total_tokens":3}}'
+)
+RESPONSE_CANCELLED = RESPONSE_WITHOUT_TOKENS.replace(b"completed", b"cancelled").replace(b":0", b":7")
 GOOD_EVENT = b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":null}]}\n\n'
 CUT_OFF_EVENT = b'data: {"choices":[{"delta":{},"finish_reason":"abort"}]}\n\n'
 
@@ -67,6 +74,11 @@ def error_code(events: bytes) -> str:
         ("/v1/completions", b'{"choices":[{"finish_reason":"stop"},{"text":"","finish_reason":"abort"}]}'),
         (MESSAGES, MESSAGE_CUT_OFF),
         (MESSAGES, MESSAGE_CUT_OFF.replace(b'"model"', b'"stop_reason":null,"model"')),
+        (RESPONSES, RESPONSE_WITHOUT_TOKENS),
+        (RESPONSES, RESPONSE_CANCELLED),
+        (RESPONSES, RESPONSE_CANCELLED.replace(b'":', b'": ')),
+        (EMBEDDINGS, b'{"object":"list","data":[{"index":0,"embedding":[0.5]},{"index":1,"embedding":[]}]}'),
+        (EMBEDDINGS, b'{"object":"list","data":[{"index":0,"embedding":""}]}'),
     ],
 )
 async def test_a_plain_answer_that_was_cut_off_is_an_error(
@@ -139,6 +151,13 @@ STREAMS = {
             b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
         ],
     ),
+    "a response": (
+        RESPONSES,
+        [
+            b'event: response.created\ndata: {"response":{"status":"in_progress","usage":null}}\n\n',
+            b'event: response.completed\ndata: {"response":%b}\n\n' % RESPONSE_WITHOUT_TOKENS,
+        ],
+    ),
 }
 
 
@@ -156,6 +175,7 @@ async def test_a_stream_that_was_cut_off_ends_with_an_error(
         assert b"message_delta" not in events
         assert b"DONE" not in events
         assert b"message_stop" not in events
+        assert b"response.completed" not in events
         backend.handler = answer_ok
         await connection.post(path, b"{}")
         assert (await connection.answer())[0] == 200
@@ -172,6 +192,12 @@ GOOD_ANSWERS = {
     "another reason": (CHAT, b'{"choices":[{"finish_reason":"aborted"}],"abort":1}'),
     "a message": (MESSAGES, b'{"type":"message","content":[{"text":%b}],"stop_reason":"end_turn"}' % TEXT),
     "an error": (MESSAGES, b'{"type":"error","error":{"type":"api_error","message":"x"}}'),
+    "a response": (
+        RESPONSES,
+        b'{"metadata":{"status":"cancelled"},"output":[{"text":%b}],"status":"completed","usage":{"output_tokens":10}}'
+        % json.dumps(RESPONSE_WITHOUT_TOKENS.decode()).encode(),
+    ),
+    "an embedding": (EMBEDDINGS, b'{"data":[{"index":0,"embedding":[0.5]}]}'),
     "a count": ("/v1/messages/count_tokens", b'{"input_tokens":3}'),
 }
 
