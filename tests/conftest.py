@@ -8,11 +8,16 @@ from pathlib import Path
 import docker
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pmpctl.planning.plan import LABEL_WORKSPACE
 from pmpctl.workspace import Workspace
 from tests import needs
 from tests.support import find_free_port
+
+# A busy machine takes its time for an example; what hangs is ended by pytest's own limit.
+settings.register_profile("busy", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 _SHARED_ENGINES = {"docker": ("docker", "cdi", "gpu_hook"), "vllm": ("vllm",)}
 STUB_ENGINE = Path(__file__).parent / "world" / "stub_engine.py"
