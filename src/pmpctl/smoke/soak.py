@@ -64,13 +64,16 @@ def soak(
             for number in range(max(1, min(concurrency, MOST_CONCURRENCY)))
         ]
         try:
+            if read_vitals is not None:
+                samples.append(read_vitals())
             for worker in workers:
                 worker.start()
             while (passed := time.monotonic() - began) < total_seconds:
-                if read_vitals is not None:
-                    samples.append(read_vitals())
                 yield SoakProgress(passed, total_seconds, seen.requests, seen.errors.total())
                 stop.wait(min(_TELL_SECONDS, total_seconds - passed))
+                # Also at the end: a unit that dies in the last moment has not kept running.
+                if read_vitals is not None:
+                    samples.append(read_vitals())
         except KeyboardInterrupt:
             interrupted = True
         finally:

@@ -1,16 +1,18 @@
 """A soak of seconds against small servers: errors, restarts and growth are told, and Ctrl-C leaves a report."""
 
 import itertools
+import time
 from collections.abc import Callable
 
 from pmpctl.smoke.check import Verdict
-from pmpctl.smoke.soak import GROWTH_BYTES, SoakReport, UnitVitals, Vitals, soak
+from pmpctl.smoke.soak import GROWTH_BYTES, SoakProgress, SoakReport, UnitVitals, Vitals, soak
 from pmpctl.smoke.target import Target
 from tests.unit.smoke.zoo.api import TOKEN, Refusal, WellBehaved
 from tests.unit.smoke.zoo.exchange import Exchange
 from tests.unit.smoke.zoo.serving import served
 
 MINUTES = 0.04
+LONG_MINUTES = 10
 
 
 class FailsEveryFifth(WellBehaved):
@@ -25,16 +27,19 @@ class FailsEveryFifth(WellBehaved):
 
 
 def run(
-    server: WellBehaved, read_vitals: Callable[[], Vitals] | None = None, *, interrupt: bool = False
+    server: WellBehaved,
+    read_vitals: Callable[[], Vitals] | None = None,
+    *,
+    interrupt: Callable[[SoakProgress], bool] | None = None,
 ) -> tuple[SoakReport, dict[str, Verdict]]:
+    """A short soak to its end, or a long one that is interrupted as soon as enough was seen."""
     with served(server) as url:
-        target = Target(url, token=TOKEN, tool_call_parser="hermes", timeout_seconds=10)
-        soaking = soak(target, MINUTES, 3, read_vitals)
+        target = Target(url, token=TOKEN, tool_call_parser="hermes", timeout_seconds=60)
+        soaking = soak(target, LONG_MINUTES if interrupt else MINUTES, 3, read_vitals)
         try:
-            next(soaking)
-            next(soaking)
-            while not interrupt:
-                next(soaking)
+            told = next(soaking)
+            while interrupt is None or not interrupt(told):
+                told = next(soaking)
             soaking.throw(KeyboardInterrupt())
         except StopIteration as stop:
             report: SoakReport = stop.value
@@ -51,7 +56,7 @@ def test_a_good_api_passes_with_its_latencies() -> None:
 
 
 def test_errors_are_counted_and_the_first_is_quoted() -> None:
-    report, verdicts = run(FailsEveryFifth())
+    report, verdicts = run(FailsEveryFifth(), interrupt=lambda told: 0 < told.errors < told.requests)
 
     assert verdicts["soak-errors"] is Verdict.FAIL
     assert "HTTP 503: The engine is away." in report.results[0].detail
@@ -74,8 +79,20 @@ def test_a_restart_fails_and_growth_warns() -> None:
     assert "gateway" in report.results[3].detail
 
 
+def test_what_dies_in_the_last_moment_has_not_kept_running() -> None:
+    began = time.monotonic()
+
+    def vitals() -> Vitals:
+        alive = time.monotonic() - began < MINUTES * 60
+        return {"engine": UnitVitals(alive, (0, 1.0), 1)}
+
+    _, verdicts = run(WellBehaved(), vitals)
+
+    assert verdicts["soak-restarts"] is Verdict.FAIL
+
+
 def test_an_interruption_leaves_a_report_of_what_was_seen() -> None:
-    report, verdicts = run(WellBehaved(), interrupt=True)
+    report, verdicts = run(WellBehaved(), interrupt=lambda told: told.requests > 0)
 
     assert report.interrupted
     assert report.results[0].figures["requests"] > 0
