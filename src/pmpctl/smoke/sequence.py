@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from pmpctl.smoke.api import CHAT, Api
 from pmpctl.smoke.check import Check, CheckResult, Failed, Verdict, make_check
-from pmpctl.smoke.prompts import user
+from pmpctl.smoke.prompts import SAY_OK, user
 
 PROBE_SECONDS = 10.0
 """Within which an API answers at least something, where it is there."""
@@ -43,7 +43,7 @@ def make_checks(api: Api, checks: Iterable[Check], *, silence: str | None = None
 
 def _answers_still(api: Api) -> bool:
     """Whatever it says, unless it is that the engine is gone."""
-    body = {"model": api.target.model, "messages": [user("Say OK")], "max_tokens": 5}
+    body = {"model": api.target.model, "messages": [user(SAY_OK)], "max_tokens": 5}
     seconds = min(PROBE_SECONDS, api.target.timeout_seconds)
     try:
         with Api(replace(api.target, timeout_seconds=seconds)) as probe:
