@@ -33,7 +33,9 @@ _NUMBER = msgspec.json.Decoder(int | float | bool | None)
 _TEXT = msgspec.json.Decoder(str)
 _ENCODER = msgspec.json.Encoder()
 _TRUE = Raw(b"true")
+_AUTO = Raw(b'"auto"')
 _TOKENS = re.compile(rb"\[\s*[0-9]")
+_EMPTY_LIST = re.compile(rb"\[\s*\]")
 
 _NULL = b"null"
 # What a denied field may still say: the same as leaving it out.
@@ -117,6 +119,8 @@ def check_body(path: bytes, raw: bytes | bytearray, policy: RequestPolicy) -> Ch
     check_media(raw, members, policy.media_domains)
     if policy.max_tokens is not None:
         _cap_answer(request, policy.max_tokens)
+    if "tools" in members and path == b"/v1/chat/completions":
+        _leave_out_no_tools(members)
     return CheckedBody(members, raw, policy)
 
 
@@ -216,6 +220,14 @@ def _cap_answer(request: Request, cap: int) -> None:
             members[name] = Raw(b"%d" % cap)
     if all(number is None for number in asked.values()):
         members[length.fields[-1]] = Raw(b"%d" % min(cap, length.unsaid or cap))
+
+
+def _leave_out_no_tools(members: Members) -> None:
+    """Clients that always send a list of their tools send an empty one too, and vLLM refuses that."""
+    if _EMPTY_LIST.fullmatch(bytes(members["tools"])):
+        del members["tools"]
+        if members.get("tool_choice") == _AUTO:
+            del members["tool_choice"]
 
 
 def _number(name: str, value: bytes, limit: int) -> float | None:

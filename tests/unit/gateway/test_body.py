@@ -341,6 +341,17 @@ def test_an_answer_without_end_gets_one(unsaid: dict[str, Any]) -> None:
     assert sent({}, b"/v1/embeddings", max_tokens=100) == {}
 
 
+@pytest.mark.parametrize("nothing", ["[]", "[ \n]"])
+def test_an_empty_list_of_tools_is_left_out_since_the_engine_refuses_it(nothing: str) -> None:
+    assert sent(b'{"tools":%b,"seed":1}' % nothing.encode()) == {"seed": 1}
+    assert sent(b'{"tools":%b,"tool_choice":"auto"}' % nothing.encode()) == {}
+    # That cannot be meant: the engine says so.
+    assert sent({"tools": [], "tool_choice": "required"}) == {"tool_choice": "required"}
+    tools = {"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "auto"}
+    assert sent(tools) == tools
+    assert sent({"tools": []}, b"/v1/responses") == {"tools": []}
+
+
 @pytest.mark.parametrize("variable", ["chat_template", "tokenize", "padding", "max_length", "return_tensors"])
 def test_the_templates_variables_cannot_be_its_renderers_arguments(variable: str) -> None:
     assert sent({"chat_template_kwargs": {"enable_thinking": False}})
