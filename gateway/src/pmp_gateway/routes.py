@@ -25,6 +25,7 @@ _TABLE: Mapping[bytes, tuple[str, Handler]] = {
     b"/v1/messages/count_tokens": ("POST", Handler.INFERENCE),
     b"/v1/score": ("POST", Handler.INFERENCE),
     b"/v1/rerank": ("POST", Handler.INFERENCE),
+    b"/v2/rerank": ("POST", Handler.INFERENCE),
     b"/score": ("POST", Handler.INFERENCE),
     b"/rerank": ("POST", Handler.INFERENCE),
     b"/tokenize": ("POST", Handler.INFERENCE),

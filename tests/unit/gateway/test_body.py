@@ -22,6 +22,7 @@ ROUTES = (
     b"/v1/messages/count_tokens",
     b"/v1/score",
     b"/v1/rerank",
+    b"/v2/rerank",
     b"/tokenize",
     b"/detokenize",
 )

@@ -19,6 +19,7 @@ INFERENCE_ROUTES = [
     "/v1/score",
     "/score",
     "/v1/rerank",
+    "/v2/rerank",
     "/rerank",
 ]
 
