@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from pmpctl.errors import ApiFailed, Interrupted, PmpctlError, SmokeFailed
 from pmpctl.operations.api_target import KnownApi
-from pmpctl.operations.events import CheckMade, Notice, Operation, PhaseFinished, PhaseProgress, PhaseStarted
+from pmpctl.operations.events import CheckMade, Operation, PhaseFinished, PhaseProgress, PhaseStarted
 from pmpctl.operations.vitals import vitals_reader
 from pmpctl.smoke.api import Api
 from pmpctl.smoke.apis import APIS
@@ -16,8 +16,8 @@ from pmpctl.smoke.clients import CLIENTS
 from pmpctl.smoke.long import LONG
 from pmpctl.smoke.models import model_names
 from pmpctl.smoke.quick import QUICK
-from pmpctl.smoke.sequence import PROBE_SECONDS, make_checks
-from pmpctl.smoke.soak import SoakReport, Vitals, soak
+from pmpctl.smoke.sequence import PROBE_SECONDS, answers_still, make_checks
+from pmpctl.smoke.soak import SoakReport, Vitals, no_soak, soak
 from pmpctl.smoke.target import Target
 from pmpctl.smoke.tools import TOOLS
 
@@ -87,12 +87,13 @@ def smoke(known: KnownApi, wanted: Wanted) -> Operation[SmokeReport]:
         raise ApiFailed(failed.what, cure=failed.cure) from failed
     yield PhaseFinished("smoke", time.monotonic() - began, _summary(_count(results)))
     interrupted = False
-    answers = any(result.name == "answer" and result.verdict is Verdict.PASS for result in results)
-    if wanted.soak_minutes is not None and not answers:
-        yield Notice("warning", "no soak: the API gives no short answer")
-    elif wanted.soak_minutes is not None:
-        read_vitals = vitals_reader(known.environment) if known.environment is not None else None
-        soaked = yield from _soak(target, wanted.soak_minutes, read_vitals)
+    if wanted.soak_minutes is not None:
+        if (why := _why_no_soak(target, results)) is not None:
+            soaked = no_soak(why)
+            yield from map(_made, soaked.results)
+        else:
+            read_vitals = vitals_reader(known.environment) if known.environment is not None else None
+            soaked = yield from _soak(target, wanted.soak_minutes, read_vitals)
         results += soaked.results
         interrupted = soaked.interrupted
     return SmokeReport(
@@ -129,6 +130,17 @@ def _choose_model(target: Target, wanted: str | None) -> tuple[Target, str | Non
 
 def _impatient(target: Target) -> Target:
     return replace(target, timeout_seconds=min(PROBE_SECONDS, target.timeout_seconds))
+
+
+def _why_no_soak(target: Target, results: Sequence[CheckResult]) -> str | None:
+    """Where an API gives no answer by now, a load on it would tell nothing new."""
+    if not any(result.name == "answer" and result.verdict is Verdict.PASS for result in results):
+        return "the API gives no short answer"
+    failed = [result.name for result in results if result.verdict is Verdict.FAIL]
+    if not failed:
+        return None
+    with Api(target) as api:
+        return None if answers_still(api) else f"the API does not answer any more since {failed[-1]}"
 
 
 def _soak(target: Target, minutes: float, read_vitals: Callable[[], Vitals] | None) -> Operation[SoakReport]:

@@ -35,13 +35,13 @@ def make_checks(api: Api, checks: Iterable[Check], *, silence: str | None = None
             reason = silence
         elif check.name in _GATES:
             reason = f"since {check.name} failed"
-        elif answered and not _answers_still(api):
+        elif answered and not answers_still(api):
             reason = f"the API does not answer any more since {check.name}"
         elif len(waited) == _MOST_WAITS_IN_VAIN:
             reason = f"since {' and '.join(waited)} got no answer in time"
 
 
-def _answers_still(api: Api) -> bool:
+def answers_still(api: Api) -> bool:
     """Whatever it says, unless it is that the engine is gone."""
     body = {"model": api.target.model, "messages": [user(SAY_OK)], "max_tokens": 5}
     seconds = min(PROBE_SECONDS, api.target.timeout_seconds)

@@ -17,6 +17,7 @@ MOST_CONCURRENCY = 64
 GROWTH_BYTES = 128 << 20
 GROWTH_SHARE = 0.1
 
+_NO_ERRORS = "No request fails"
 _TELL_SECONDS = 1.0
 _MIB = 1 << 20
 
@@ -86,6 +87,11 @@ def soak(
     return SoakReport(results, interrupted)
 
 
+def no_soak(why: str) -> SoakReport:
+    """Of one that was not begun."""
+    return SoakReport((_result("errors", _NO_ERRORS, Verdict.SKIPPED, 0, why),), interrupted=False)
+
+
 def _errors(seen: Seen, seconds: float) -> CheckResult:
     figures = {"requests": seen.requests, "errors": seen.errors.total()}
     if seen.errors:
@@ -93,11 +99,11 @@ def _errors(seen: Seen, seconds: float) -> CheckResult:
         kind = next(iter(seen.examples))
         first = seen.examples[kind]
         what = f"{seen.errors.total()} of {seen.requests} requests failed ({kinds}); the first: {first.what}"
-        return _result("errors", "No request fails", Verdict.FAIL, seconds, what, first.cure, figures)
+        return _result("errors", _NO_ERRORS, Verdict.FAIL, seconds, what, first.cure, figures)
     if not seen.requests:
-        return _result("errors", "No request fails", Verdict.FAIL, seconds, "no request came to its end in time")
+        return _result("errors", _NO_ERRORS, Verdict.FAIL, seconds, "no request came to its end in time")
     detail = f"{seen.requests} requests, {seen.requests / seconds:.1f} a second"
-    return _result("errors", "No request fails", Verdict.PASS, seconds, detail, figures=figures)
+    return _result("errors", _NO_ERRORS, Verdict.PASS, seconds, detail, figures=figures)
 
 
 def _latency(seen: Seen, seconds: float) -> CheckResult:

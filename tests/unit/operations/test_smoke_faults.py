@@ -7,23 +7,24 @@ import pytest
 
 from pmpctl.operations.api_target import KnownApi
 from pmpctl.operations.smoke import SmokeReport, Wanted, smoke
-from pmpctl.smoke.check import Verdict
+from pmpctl.smoke.check import Group, Verdict
 from pmpctl.smoke.target import Target
 from tests.support import result_of
 from tests.unit.smoke.zoo import faults_of_service as service
 from tests.unit.smoke.zoo import faults_of_streams as streams
 from tests.unit.smoke.zoo import faults_of_tools as of_tools
 from tests.unit.smoke.zoo import raw
-from tests.unit.smoke.zoo.api import TOKEN, WellBehaved
+from tests.unit.smoke.zoo.api import TOKEN, Refusal, WellBehaved
 from tests.unit.smoke.zoo.certificates import certificate
+from tests.unit.smoke.zoo.exchange import Exchange
 from tests.unit.smoke.zoo.serving import served
 
 TIMEOUT_SECONDS = 20
 
 
-def run(url: str, *, tools: bool = True) -> SmokeReport:
+def run(url: str, *, tools: bool = True, soak_minutes: float | None = None) -> SmokeReport:
     target = Target(url, TOKEN, auth=True, tool_call_parser="hermes", timeout_seconds=TIMEOUT_SECONDS)
-    return result_of(smoke(KnownApi(target), Wanted(model="llm", tools=tools)))[0]
+    return result_of(smoke(KnownApi(target), Wanted(model="llm", tools=tools, soak_minutes=soak_minutes)))[0]
 
 
 def told(report: SmokeReport) -> dict[str, str]:
@@ -79,3 +80,44 @@ def test_an_api_that_hangs_altogether_is_given_up_soon(monkeypatch: pytest.Monke
     assert "no answer within 1 s" in told(report)["health"]
     assert report.counts["fail"] == 1
     assert report.seconds < TIMEOUT_SECONDS
+
+
+class _DiesOfLongPrompts(WellBehaved):
+    is_dead = False
+
+    async def route(self, exchange: Exchange) -> None:
+        if self.is_dead:
+            await exchange.answer_bytes(502, b"", {"content-type": "text/plain"})
+        else:
+            await super().route(exchange)
+
+    def too_long(self, tokens: int) -> None:
+        self.is_dead = True
+        raise Refusal(500, "EngineDeadError", "InternalServerError")
+
+
+@pytest.mark.parametrize(
+    ("server", "why"),
+    [
+        (_DiesOfLongPrompts, "the API does not answer any more since too-long"),
+        (streams.EmptyAbort, "the API gives no short answer"),
+    ],
+)
+def test_an_api_that_gives_no_answer_is_not_soaked_and_the_report_says_why(
+    server: Callable[[], WellBehaved], why: str
+) -> None:
+    with served(server()) as url:
+        report = run(url, tools=False, soak_minutes=60)
+
+    soaked = [check for check in report.checks if check.group is Group.SOAK]
+    assert [(check.verdict, check.detail) for check in soaked] == [(Verdict.SKIPPED, why)]
+    assert report.refusal() is not None
+
+
+def test_an_api_with_a_fault_that_answers_still_is_soaked() -> None:
+    with served(streams.NoDone()) as url:
+        report = run(url, tools=False, soak_minutes=0.02)
+
+    verdicts = {check.name: check.verdict for check in report.checks}
+    assert verdicts["stream-end"] is Verdict.FAIL
+    assert verdicts["soak-errors"] is not Verdict.SKIPPED
