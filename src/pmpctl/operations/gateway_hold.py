@@ -20,6 +20,8 @@ RENEWAL_SECONDS = 10.0
 
 # A gateway that was killed is started again by its runtime, and remembers what it was doing.
 _PATIENCE_SECONDS = 30.0
+# One that did not come back in that time is hardly there for the next verb, and the way back is not to wait for it.
+_LEFT_PATIENCE_SECONDS = 2.0
 _POLL_SECONDS = 0.25
 
 
@@ -33,6 +35,7 @@ class GatewayHold:
         self._turn = threading.Lock()
         self._renewal: Callable[[], PhaseAnswer] | None = None
         self._over = threading.Event()
+        self._is_away = False
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._renew, name="hold", daemon=True).start()
@@ -51,7 +54,7 @@ class GatewayHold:
         """Returns when nothing is in flight any more; until then the hold is renewed as before."""
         deadline_seconds = min(deadline_seconds, MAX_DEADLINE_SECONDS)
         drained = in_background(
-            partial(_patiently, partial(drain, self._workspace, deadline_seconds, hold_id=self._id)), "drain"
+            partial(self._patiently, partial(drain, self._workspace, deadline_seconds, hold_id=self._id)), "drain"
         )
         while not wait([drained], _POLL_SECONDS).done:
             if (status := gateway_status(self._workspace)) is not None:
@@ -78,7 +81,7 @@ class GatewayHold:
 
     def _tell(self, verb: Callable[..., PhaseAnswer], *, is_kept: bool, force: bool = False) -> PhaseAnswer:
         with self._turn:
-            answer = _patiently(partial(verb, force=force))
+            answer = self._patiently(partial(verb, force=force))
             self._renewal = verb if is_kept else None
             return answer
 
@@ -93,13 +96,17 @@ class GatewayHold:
                     # The next verb of the command itself will meet the same, and say so.
                     continue
 
-
-def _patiently(verb: Callable[[], PhaseAnswer]) -> PhaseAnswer:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        try:
-            return verb()
-        except (GatewayNotAnswering, GatewayTimedOut):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_POLL_SECONDS)
+    def _patiently(self, verb: Callable[[], PhaseAnswer]) -> PhaseAnswer:
+        patience_seconds = min(_PATIENCE_SECONDS, _LEFT_PATIENCE_SECONDS) if self._is_away else _PATIENCE_SECONDS
+        deadline = time.monotonic() + patience_seconds
+        while True:
+            try:
+                answer = verb()
+            except (GatewayNotAnswering, GatewayTimedOut):
+                if time.monotonic() > deadline:
+                    self._is_away = True
+                    raise
+                time.sleep(_POLL_SECONDS)
+            else:
+                self._is_away = False
+                return answer
