@@ -14,6 +14,7 @@ from pmpctl.operations.gateway_control import close_gateway, gateway_status, ope
 from pmpctl.operations.history import note_served
 from pmpctl.operations.journal import Journal, read_journal, remove_journal, take_journal
 from pmpctl.operations.kept_files import prune_files
+from pmpctl.operations.locking import lock_holder
 from pmpctl.operations.recovery import Action, Asked, Decision, Door, EngineView, Situation, decide
 from pmpctl.operations.unit_records import prune_records, read_record
 from pmpctl.planning.plan import Plan
@@ -52,6 +53,12 @@ def mend(
         runtime.stop(engine, STOP_SECONDS)
         runtime.remove(engine)
     return Mended(decision, journal)
+
+
+def tell_of_unmended(workspace: Workspace) -> Operation[None]:
+    """For a command that is refused before it mends anything."""
+    if read_journal(workspace) is not None and lock_holder(workspace) is None:
+        yield Notice("warning", "a switch was interrupted, and stays so: `pmpctl status` names what mends it")
 
 
 def settle(workspace: Workspace, served: RecordedPlan) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pmpctl.errors import CardTaken, DoesNotFit
 from pmpctl.operations.card_use import refuse_taken_card
 from pmpctl.operations.environment import (
     ChosenRuntime,
@@ -20,7 +21,14 @@ from pmpctl.operations.fit_check import FitOutcome, find_fit, require_fit
 from pmpctl.operations.images import prepare_image
 from pmpctl.operations.learning import learn
 from pmpctl.operations.locking import take_lock
-from pmpctl.operations.mending import engine_of, mend, no_request_waits_in_vain, profile_to_go_on_with, settle
+from pmpctl.operations.mending import (
+    engine_of,
+    mend,
+    no_request_waits_in_vain,
+    profile_to_go_on_with,
+    settle,
+    tell_of_unmended,
+)
 from pmpctl.operations.readiness import let_requests_in, wait_for_engine, wait_for_gateway
 from pmpctl.operations.smoke import SmokeReport
 from pmpctl.operations.unit_records import fit_before, fit_figures, save_record
@@ -77,8 +85,12 @@ def up(
     workspace, runtime = environment.workspace, chosen.runtime
     fit = None
     if _change(plan.engine, engine_of(runtime), restart) != "kept":
-        yield from refuse_taken_card(environment, file, runtime, plan, force=force)
-        fit = yield from require_fit(environment, file, runtime, plan.profile, force=force)
+        try:
+            yield from refuse_taken_card(environment, file, runtime, plan, force=force)
+            fit = yield from require_fit(environment, file, runtime, plan.profile, force=force)
+        except (CardTaken, DoesNotFit):
+            yield from tell_of_unmended(workspace)
+            raise
     prepare_state_folder(workspace)
     with (
         (yield from take_lock(workspace, f"up {plan.profile}", wait=wait)),

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from pmpctl.operations.journal import Step
 from pmpctl.workspace import Workspace
 from tests.stack import Stack
+from tests.switching.interruptions import interrupt
 from tests.unit.hub.checkpoints import write_cache
 from tests.unit.vram.models import QWEN_32B
 
@@ -80,6 +82,17 @@ def test_the_refusal_has_a_code(stack: Stack) -> None:
 
     assert envelope["exit_status"] == 3
     assert envelope["errors"][0]["code"] == "does_not_fit"
+
+
+def test_a_refusal_says_that_an_interrupted_switch_stays_so(stack: Stack) -> None:
+    assert "interrupted" not in stack.run("up", "big").stderr
+    interrupt(stack, Step.START, is_held=False)
+
+    done = stack.run("up", "big")
+
+    assert done.returncode == 3
+    assert "a switch was interrupted, and stays so: `pmpctl status`" in done.stderr
+    assert stack.status()["switch"]["state"] == "interrupted"
 
 
 def test_force_starts_what_does_not_fit_and_says_so(stack: Stack) -> None:
