@@ -135,6 +135,10 @@ class Closed(GatewayError):
     """No engine is there, and none is on its way."""
 
 
+class UploadsFull(GatewayError):
+    """The bodies of all requests together take as much memory as they may."""
+
+
 class HoldFull(GatewayError):
     """More requests wait already than may."""
 
@@ -220,6 +224,9 @@ RULES: Mapping[type[GatewayError], Rule] = {
     BackendStopping: Rule(503, _TRY_LATER, "backend_stopping", "The engine is being stopped; try again.", _RETRY),
     TooManyConnections: Rule(503, _TRY_LATER, "too_many_connections", "Too many connections are open.", _RETRY),
     Closed: Rule(503, _TRY_LATER, "closed", "The service is closed; try again later.", _RETRY_LATER),
+    UploadsFull: Rule(
+        503, _TRY_LATER, "uploads_full", "Too many large requests are under way; try again later.", _RETRY
+    ),
     HoldFull: Rule(503, _TRY_LATER, "hold_full", "Too many requests wait already; try again later.", _RETRY_LATER),
     HoldTimedOut: Rule(
         503, _TRY_LATER, "hold_timed_out", "The model did not come back in time; try again later.", _RETRY_LATER

@@ -13,6 +13,7 @@ from pmp_gateway.models import Models
 from pmp_gateway.origins import Cors, Guard
 from pmp_gateway.settings import Settings
 from pmp_gateway.state import GatewayState
+from pmp_gateway.uploads import Uploads
 from pmp_gateway.upstream import Upstream
 
 
@@ -20,6 +21,7 @@ from pmp_gateway.upstream import Upstream
 class Gateway:
     settings: Settings
     crowd: Crowd
+    uploads: Uploads
     tokens: Tokens
     limits: TokenLimits
     guard: Guard

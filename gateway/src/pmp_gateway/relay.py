@@ -32,6 +32,7 @@ from pmp_gateway.gateway import Gateway
 from pmp_gateway.headers import forwarded, is_chunked, length_of
 from pmp_gateway.outcome import CLIENT_LEFT
 from pmp_gateway.passing import EVENT_STREAM, UNBUFFERED, Passing
+from pmp_gateway.uploads import LARGE_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ class Relay:
         self._begun = False
         self._wants_body = True
         self._body = bytearray()
+        self._is_large = False
         # Kept for as long as it may have to be sent again.
         self._checked: CheckedBody | None = None
         self._task: asyncio.Task[None] | None = None
@@ -106,6 +108,9 @@ class Relay:
             self._wants_body = False
             if self._begun:
                 self.refuse(self._too_large())
+        elif self._begun and len(self._body) > LARGE_BYTES:
+            self._is_large = True
+            self._try(self._count_body)
 
     def take_body_end(self) -> None:
         self.body_complete = True
@@ -149,7 +154,7 @@ class Relay:
     # What the engine's connection tells.
 
     def answer_begun(self) -> None:
-        self._checked = None
+        self._drop_body()
 
     def answered(self, status: int, headers: Headers, body: bytes) -> None:
         self._connection = None
@@ -212,6 +217,14 @@ class Relay:
         if checked is not None and checked.policy != policy:
             self._checked = check_body(self.exchange.raw_path, checked.raw, policy)
         self._dispatch()
+
+    def _count_body(self) -> None:
+        self._gateway.uploads.grow(self, len(self._body))
+
+    def _drop_body(self) -> None:
+        self._checked = None
+        if self._is_large:
+            self._gateway.uploads.forget(self)
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"The request body is larger than {self._gateway.settings.max_body_bytes} bytes.")
@@ -334,7 +347,7 @@ class Relay:
 
     def _close(self) -> None:
         self.response_complete = True
-        self._checked = None
+        self._drop_body()
         self._drop_work()
         self._gateway.leave(self.exchange)
         self._client.relay_done(self)

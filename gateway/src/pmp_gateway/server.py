@@ -32,6 +32,7 @@ from pmp_gateway.settings import Settings
 from pmp_gateway.state import GatewayState
 from pmp_gateway.state_file import StateFile
 from pmp_gateway.unix_socket import listen
+from pmp_gateway.uploads import Uploads
 from pmp_gateway.upstream import Upstream
 from pmp_gateway.waiting import HoldLimits
 
@@ -100,6 +101,7 @@ def _gateway(settings: Settings, tokens: Tokens, upstream: Upstream) -> Gateway:
     return Gateway(
         settings=settings,
         crowd=Crowd(settings.max_connections, settings.max_connections_per_address),
+        uploads=Uploads(settings.max_uploads_bytes),
         tokens=tokens,
         limits=TokenLimits(settings.requests_per_minute, settings.max_concurrent),
         guard=Guard(settings.allowed_hosts, cors),

@@ -48,6 +48,8 @@ class Settings:
     # Whether /metrics is on the public listener too, behind the token check.
     public_metrics: bool = False
     max_body_bytes: int = 64 * 1024 * 1024
+    # What the large bodies of all requests may take together.
+    max_uploads_bytes: int = 1024 * 1024 * 1024
     # What may wait while the model is changed, and how long each; a stream that waits is sent comments.
     hold_max_requests: int = 256
     hold_max_bytes: int = 256 * 1024 * 1024
@@ -95,6 +97,7 @@ class Settings:
             allowed_hosts=_allowed_hosts(given.get("PMP_GATEWAY_ALLOWED_HOSTS", "")),
             public_metrics=_switch(given, "PMP_GATEWAY_PUBLIC_METRICS"),
             max_body_bytes=_number(given, "PMP_GATEWAY_MAX_BODY_BYTES", default.max_body_bytes, least=1),
+            max_uploads_bytes=_number(given, "PMP_GATEWAY_MAX_UPLOADS_BYTES", default.max_uploads_bytes, least=1),
             hold_max_requests=_number(given, "PMP_GATEWAY_HOLD_MAX_REQUESTS", default.hold_max_requests, least=0),
             hold_max_bytes=_number(given, "PMP_GATEWAY_HOLD_MAX_BYTES", default.hold_max_bytes, least=0),
             hold_timeout_seconds=_number(

@@ -14,7 +14,7 @@ import pytest
 from tests.unit.gateway.conftest import StartGateway
 from tests.unit.gateway.gateway_process import GatewayProcess
 from tests.unit.gateway.refusals import last_refusal, refusal
-from tests.unit.gateway.stub import Backend, Call
+from tests.unit.gateway.stub import Backend, Call, answer_ok
 from tests.unit.gateway.wire import Wire, wire
 
 PATH = "/v1/chat/completions"
@@ -89,6 +89,46 @@ async def test_a_body_over_the_cap_is_refused_while_it_comes(start_gateway: Star
         assert (await connection.answer())[0] == 200
         assert await last_refusal(connection) == (413, "body_too_large")
     assert not backend.calls
+
+
+async def test_large_bodies_take_only_so_much_together_and_keep_no_small_ones_out(
+    start_gateway: StartGateway, backend: Backend
+) -> None:
+    gateway = start_gateway(PMP_GATEWAY_MAX_UPLOADS_BYTES=str(3 * MIB))
+    large = LINE + b"Content-Length: %d\r\n\r\n{%b}" % (2 * MIB + 2, b" " * 2 * MIB)
+    is_asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def answer_later(call: Call) -> None:
+        is_asked.set()
+        await may_answer.wait()
+        await answer_ok(call)
+
+    async with wire(gateway.port) as connection:
+        await connection.send(LINE + b"Transfer-Encoding: chunked\r\n\r\n")
+        await send_until_refused(connection, b"1000\r\n" + b" " * 4096 + b"\r\n", most_bytes=10 * MIB)
+        assert await last_refusal(connection) == (503, "uploads_full")
+    backend.handler = answer_later
+    async with wire(gateway.port) as first, wire(gateway.port) as second:
+        await first.send(large)
+        await asyncio.wait_for(is_asked.wait(), 30)
+        await second.send(large)
+        assert await refusal(second) == (503, "uploads_full")
+        is_asked.clear()
+        await second.send(WHOLE)
+        await asyncio.wait_for(is_asked.wait(), 30)
+        may_answer.set()
+        assert (await second.answer())[0] == 200
+        assert (await first.answer())[0] == 200
+        is_asked.clear()
+        may_answer.clear()
+        await second.send(large)
+        await asyncio.wait_for(is_asked.wait(), 30)
+        await second.leave()
+        may_answer.set()
+        async with asyncio.timeout(30):
+            await first.send(large)
+            while (await first.answer())[0] != 200:
+                await first.send(large)
 
 
 async def test_who_sends_a_large_body_that_is_refused_sees_why(start_gateway: StartGateway, backend: Backend) -> None:
