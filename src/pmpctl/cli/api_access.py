@@ -42,10 +42,18 @@ def find_token(ui: Ui, token: str | None, file: Path | None) -> str | None:
 
     if token is not None and file is not None:
         raise UsageError("--token and --token-file are two tokens", cure="Leave one out.")
-    found = read_token_file(file) if file is not None else token or os.environ.get(TOKEN_VARIABLE)
-    if found:
-        ui.redactor.register(found)
-    return found or None
+    given = token or os.environ.get(TOKEN_VARIABLE)
+    if file is not None:
+        found = read_token_file(file)
+    elif not given:
+        return None
+    elif wrong := _wrong_with(given):
+        named = "the token on the command line" if token else TOKEN_VARIABLE
+        raise UsageError(f"{named} {wrong}", cure="Give the token, and nothing else.")
+    else:
+        found = given.strip()
+    ui.redactor.register(found)
+    return found
 
 
 def read_token_file(file: Path) -> str:

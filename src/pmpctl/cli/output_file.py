@@ -8,6 +8,8 @@ from pmpctl.errors import UsageError
 
 def require_writable(file: Path) -> None:
     """Raises UsageError; the file is not touched."""
+    if str(file) == "-":
+        raise UsageError("- is no file: stdout is taken", cure="Name a file, or ./- for one of that name.")
     try:
         if file.is_dir():
             raise IsADirectoryError(0, "it is a folder")

@@ -73,12 +73,22 @@ def test_a_profile_without_an_address_is_refused(tmp_path: Path) -> None:
     assert "--profile is for an API at --url" in done.stderr
 
 
-@pytest.mark.parametrize("where", ["no/such/folder/smoke.xml", ".", "/proc/smoke.xml"])
-def test_a_junit_file_that_cannot_be_written_is_refused_before_anything_is_asked(where: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("no/such/folder/smoke.xml", "cannot be written"),
+        (".", "cannot be written"),
+        ("/proc/smoke.xml", "cannot be written"),
+        ("-", "stdout is taken"),
+    ],
+)
+def test_a_junit_file_that_cannot_be_written_is_refused_before_anything_is_asked(
+    where: str, words: str, tmp_path: Path
+) -> None:
     with serving(_answer) as server:
         done = pmpctl("smoke", "--url", server.url, "--junit", where, cwd=tmp_path)
     assert done.returncode == WRONG_USE
-    assert "cannot be written" in done.stderr
+    assert words in done.stderr
     assert server.asked == []
     assert list(tmp_path.iterdir()) == []
 

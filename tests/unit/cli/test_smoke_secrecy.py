@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.cli import PMPCTL, pmpctl
-from tests.support import eventually
+from tests.support import eventually, find_free_port
 from tests.unit.smoke.zoo.api import TOKEN, WellBehaved
 from tests.unit.smoke.zoo.faults_of_service import EchoesToken, NeverAnswers
 from tests.unit.smoke.zoo.serving import served
@@ -140,6 +140,42 @@ def test_a_malformed_token_file_is_refused_with_what_is_wrong(
     assert str(path) in error["message"]
     shown = done.stdout + done.stderr
     assert not content.strip() or content.decode(errors="replace").strip()[:20] not in shown
+
+
+@pytest.mark.parametrize("how", ["option", "environment"])
+@pytest.mark.parametrize(
+    ("token", "words"),
+    [
+        ("first-token\r\nX-Header: second-token", "has more than one line"),
+        ("zoo token with spaces", "has a space"),
+        ("schl\u00fcssel-zum-zoo", "characters that no token has"),
+        # A byte that is no character.
+        ("zoo-token-\udcff", "characters that no token has"),
+        (" \n", "is empty"),
+    ],
+    ids=["two lines", "spaces", "letters of its own", "bytes", "blank"],
+)
+def test_a_malformed_token_is_refused_without_being_shown(how: str, token: str, words: str) -> None:
+    address = ("--url", f"http://127.0.0.1:{find_free_port()}")
+    if how == "option":
+        done, named = pmpctl("smoke", *address, "--token", token), "the token on the command line"
+    else:
+        done, named = pmpctl("smoke", *address, PMPCTL_TOKEN=token), "PMPCTL_TOKEN"
+    assert done.returncode == WRONG_USE, done.stdout + done.stderr
+    assert f"error: {named} {words}" in done.stderr
+    assert not token.strip() or token[:9] not in done.stdout + done.stderr
+
+
+def test_a_token_with_a_line_s_end_in_the_environment_is_taken(good_url: str) -> None:
+    assert pmpctl("smoke", "--url", good_url, PMPCTL_TOKEN=f"{TOKEN}\r\n").returncode == 0
+
+
+def test_the_option_goes_before_the_environment_and_the_file_too(good_url: str, token_file: Path) -> None:
+    for how in (("--token", TOKEN), ("--token-file", str(token_file))):
+        assert pmpctl("smoke", "--url", good_url, *how, PMPCTL_TOKEN="nobodys-token").returncode == 0
+    both = pmpctl("smoke", "--url", good_url, "--token", TOKEN, "--token-file", str(token_file))
+    assert both.returncode == WRONG_USE
+    assert TOKEN not in both.stdout + both.stderr
 
 
 def test_a_token_file_that_is_missing_is_named(good_url: str, tmp_path: Path) -> None:
