@@ -148,6 +148,21 @@ async def test_requests_that_come_while_the_engine_is_asked_for_its_names_share_
     assert [call.json() for call in backend.calls] == [{"model": "late"}] * 5
 
 
+async def test_an_engine_that_never_tells_its_names_keeps_nobody_waiting_for_ever(
+    start_gateway: StartGateway, backend: Backend
+) -> None:
+    async def say_nothing(call: Call) -> None:
+        await call.gone.wait()
+
+    tell, backend.models_handler = backend.models_handler, say_nothing
+    gateway = start_gateway(PMP_GATEWAY_BACKEND_SILENCE_SECONDS="1")
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=60) as client:
+        for response in await asyncio.gather(client.post(PATH, json={}), client.get("/v1/models")):
+            await _expect(response, 504, "backend_silent", "timeout_error")
+        backend.models_handler = tell
+        assert (await client.post(PATH, json={})).status_code == 200
+
+
 def test_backend_failures_are_never_the_clients_fault() -> None:
     assert all(RULES[kind].status >= 500 for kind in RULES if issubclass(kind, BackendFailure))
 
