@@ -561,9 +561,12 @@ def test_a_url_that_nobody_fetches_passes(body: dict[str, Any]) -> None:
         {"type": "image_embeds", "image_embeds": "AAAA"},
         {"image_embeds": {"a": "AAAA"}, "uuid": "x"},
         {"audio_embeds": "AAAA"},
+        {"image_pil": "/etc/passwd", "uuid": "x"},
+        {"type": "image_pil", "image_pil": [[[1, 2, 3]]]},
     ],
 )
-def test_tensors_among_the_messages_are_refused(part: dict[str, Any]) -> None:
+def test_tensors_and_pictures_as_such_are_refused_among_the_messages(part: dict[str, Any]) -> None:
     body = {"messages": [{"role": "user", "content": [part]}]}
     assert isinstance(refused(body), FieldNotAllowed)
-    assert isinstance(refused(json.dumps(body).replace("embeds", "\\u0065mbeds").encode()), FieldNotAllowed)
+    escaped = json.dumps(body).replace("embeds", "\\u0065mbeds").replace("pil", "\\u0070il")
+    assert isinstance(refused(escaped.encode()), FieldNotAllowed)
