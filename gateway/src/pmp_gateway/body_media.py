@@ -43,7 +43,7 @@ _FETCHABLE = re.compile(r"https?://([a-z0-9.-]+)(?::[0-9]{1,5})?(?:/[^\x00-\x20\
 
 
 def check_media(raw: bytes | bytearray, members: Members, domains: Collection[str]) -> None:
-    """Raises FieldNotAllowed for such objects, and for a URL that is neither `data:` nor of one of the hosts `domains`."""
+    """Raises FieldNotAllowed for such objects, and for URLs neither `data:` nor of the hosts `domains`."""
     # A key's closing quote is never escaped, so that a string which quotes JSON is no match.
     # What is looked for first is found many times faster than an expression that begins with it.
     has_remote = _URL in raw and _REMOTE.search(raw)
