@@ -88,7 +88,7 @@ class Redactor:
             return
         from urllib.parse import quote
 
-        self._forms |= {secret, quote(secret, safe="")}
+        self._forms |= {secret, quote(secret, safe="", errors="surrogateescape")}
         longest_first = sorted(self._forms, key=len, reverse=True)
         self._registered = re.compile("|".join(re.escape(form) for form in longest_first))
 

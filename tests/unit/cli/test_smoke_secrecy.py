@@ -148,9 +148,9 @@ def test_a_malformed_token_file_is_refused_with_what_is_wrong(
     [
         ("first-token\r\nX-Header: second-token", "has more than one line"),
         ("zoo token with spaces", "has a space"),
-        ("schl\u00fcssel-zum-zoo", "characters that no token has"),
+        ("schl\u00fcssel-zum-zoo", "has characters that no token has"),
         # A byte that is no character.
-        ("zoo-token-\udcff", "characters that no token has"),
+        ("zoo-token-\udcff", "has characters that no token has"),
         (" \n", "is empty"),
     ],
     ids=["two lines", "spaces", "letters of its own", "bytes", "blank"],

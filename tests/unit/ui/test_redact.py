@@ -111,6 +111,11 @@ def test_variables_named_like_secrets_are_registered_from_the_environment() -> N
     assert redactor.text("abcdefgh 12345678 /usr/bin") == "*** *** /usr/bin"
 
 
+def test_a_variable_that_is_no_text_is_masked_like_any_other() -> None:
+    redactor = Redactor.from_environment({"DB_PASSWORD": "gr\udcfcn-wie-gras"})
+    assert redactor.text("gr\udcfcn-wie-gras and gr%FCn-wie-gras") == "*** and ***"
+
+
 def test_data_keeps_its_shape_and_numbers_and_loses_its_secrets() -> None:
     data = {
         "token": "abc",
