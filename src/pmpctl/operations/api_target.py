@@ -2,17 +2,16 @@
 
 import re
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-import httpx
-
 from pmpctl.errors import NothingRuns, UsageError
+from pmpctl.host.addresses import network_addresses
 from pmpctl.host.gpus import list_gpus
 from pmpctl.operations.environment import Environment
 from pmpctl.operations.status import status
-from pmpctl.planning.listen import public_listener
+from pmpctl.planning.listen import Listener, public_listener
 from pmpctl.profiles.model import Profile
-from pmpctl.smoke.api import is_loopback
 from pmpctl.smoke.target import Target
 
 _ROUTE = re.compile(r"/v1(/models|/(chat/)?completions)?$")
@@ -55,8 +54,7 @@ def local_api_without_token(environment: Environment, timeout_seconds: float) ->
         auth=found.auth,
         max_model_len=found.max_model_len,
         unknown_model=file.gateway.unknown_model,
-        # On loopback the engine is there for those of this machine.
-        engine_port=None if is_loopback(httpx.URL(listener.url).host) else found.engine_port,
+        engine_around=tuple((host, found.engine_port) for host in _hosts_of(listener)),
         engine_url=f"http://127.0.0.1:{found.engine_port}",
         timeout_seconds=timeout_seconds,
     )
@@ -80,6 +78,13 @@ def as_profile_says(target: Target, profile: Profile) -> Target:
         reasoning_parser=profile.reasoning_parser,
         tokenizer_mode=profile.tokenizer_mode,
     )
+
+
+def _hosts_of(listener: Listener) -> tuple[str, ...]:
+    """Under which others reach it; none for one on loopback, where the engine is there for those of this machine."""
+    if listener.is_loopback:
+        return ()
+    return network_addresses() if ip_address(listener.host).is_unspecified else (listener.host,)
 
 
 def base_url(url: str) -> str:

@@ -3,8 +3,6 @@
 import socket
 from collections.abc import Callable
 
-import httpx
-
 from pmpctl.smoke.answer import excerpt
 from pmpctl.smoke.api import Api
 from pmpctl.smoke.check import Failed, Passed, Skipped, Warned
@@ -67,18 +65,18 @@ def unknown_route(api: Api) -> Passed:
 
 
 def engine_hidden(api: Api) -> Passed:
-    port = api.target.engine_port
-    if port is None:
-        raise Skipped("only for a workspace whose gateway listens on one address of the network")
-    host = httpx.URL(api.target.url).host
-    try:
-        socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
-    except OSError:
-        return Passed("not reachable")
-    raise Failed(
-        f"the engine answers at {host}:{port}, around the gateway and its tokens",
-        "Publish the engine's port on loopback at most, and close it in the firewall.",
-    )
+    if not api.target.engine_around:
+        raise Skipped("only for a workspace whose gateway listens on the network")
+    for host, port in api.target.engine_around:
+        try:
+            socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
+        except OSError:
+            continue
+        raise Failed(
+            f"the engine answers at {host} port {port}, around the gateway and its tokens",
+            "Publish the engine's port on loopback at most, and close it in the firewall.",
+        )
+    return Passed("not reachable")
 
 
 def _presented(api: Api, token: str | None, words: str) -> Passed:

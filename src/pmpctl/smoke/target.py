@@ -18,8 +18,8 @@ class Target:
     reasoning_parser: str | None = None
     tokenizer_mode: str | None = None
     unknown_model: str | None = None
-    # Where the engine would be reached around the gateway, as clients of the gateway's listener would try it.
-    engine_port: int | None = None
+    # Host and port of where the engine would be reached around the gateway, as clients of its listener would try it.
+    engine_around: tuple[tuple[str, int], ...] = ()
     # Where this machine reaches the engine itself, for its metrics.
     engine_url: str | None = None
     timeout_seconds: float = 120

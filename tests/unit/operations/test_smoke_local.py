@@ -1,8 +1,10 @@
 """`smoke` without an address: the workspace's own gateway, and what the workspace knows of the engine behind it."""
 
 import json
+import socket
 from typing import Any
 
+from pmpctl.host.addresses import network_addresses
 from tests.stack import Stack
 
 
@@ -53,3 +55,22 @@ def test_a_soak_sees_the_processes_of_the_workspace(stack: Stack) -> None:
     found = {check["name"]: check for check in checked["checks"]}
     assert found["soak-restarts"]["verdict"] == "pass"
     assert {"engine_growth_mib", "gateway_growth_mib"} <= found["soak-memory"]["figures"].keys()
+
+
+def test_an_engine_is_looked_for_at_each_address_of_a_gateway_that_listens_on_all(stack: Stack) -> None:
+    stack.write(gateway="allow_open = true")
+    file = stack.workspace.root / "profiles.toml"
+    file.write_text(file.read_text().replace('listen = "127.0.0.1:', 'listen = "0.0.0.0:'))
+    stack.run("up", "coding")
+
+    hidden = smoke(stack)
+    # What an engine that is published on this address, too, would hold.
+    address = network_addresses()[0]
+    with socket.create_server(
+        (address, stack.engine_port), family=socket.AF_INET6 if ":" in address else socket.AF_INET
+    ):
+        found = smoke(stack)
+
+    verdicts = [next(each for each in run["checks"] if each["name"] == "engine-hidden") for run in (hidden, found)]
+    assert [each["verdict"] for each in verdicts] == ["pass", "fail"]
+    assert f"answers at {address} port {stack.engine_port}" in verdicts[1]["detail"]

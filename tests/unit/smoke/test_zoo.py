@@ -101,14 +101,16 @@ def test_what_spoils_much_of_an_api_is_named_by_the_checks_that_meet_it_first(sp
 def test_an_engine_that_can_be_reached_around_the_gateway_is_named() -> None:
     with served(WellBehaved()) as url, served(WellBehaved(token=None)) as engine_url:
         port = int(engine_url.rpartition(":")[2])
-        found = not_passed(QUICK, replace(target(url), engine_port=port))
+        found = not_passed(
+            QUICK, replace(target(url), engine_around=(("127.0.0.1", find_free_port()), ("127.0.0.1", port)))
+        )
     assert found.keys() == {"engine-hidden"}
     assert str(port) in found["engine-hidden"].detail
 
 
 def test_an_engine_that_cannot_be_reached_around_the_gateway_is_good() -> None:
     with served(WellBehaved()) as url:
-        assert not_passed(QUICK, replace(target(url), engine_port=find_free_port())) == {}
+        assert not_passed(QUICK, replace(target(url), engine_around=(("127.0.0.1", find_free_port()),))) == {}
 
 
 def basics(url: str) -> list[CheckResult]:
