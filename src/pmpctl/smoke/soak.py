@@ -121,15 +121,15 @@ def _latency(seen: Seen, seconds: float) -> CheckResult:
 
 def _restarts(samples: Sequence[Vitals], seconds: float) -> CheckResult:
     title = "Engine and gateway keep running"
-    if not samples:
+    if not any(samples):
         return _unseen("restarts", title, seconds)
     bad = [
         unit
-        for unit, first in samples[0].items()
+        for unit, first in next(filter(None, samples)).items()
         if any(unit not in later or not later[unit].alive or later[unit].start != first.start for later in samples)
     ]
     if bad:
-        what = f"ended or was started again meanwhile: {', '.join(bad)}"
+        what = f"ended, was started again or was out of sight meanwhile: {', '.join(bad)}"
         cure = "`pmpctl status` shows its first error lines, `pmpctl logs` the rest."
         return _result("restarts", title, Verdict.FAIL, seconds, what, cure)
     return _result("restarts", title, Verdict.PASS, seconds, "no restart")
@@ -137,7 +137,7 @@ def _restarts(samples: Sequence[Vitals], seconds: float) -> CheckResult:
 
 def _memory(samples: Sequence[Vitals], seconds: float) -> CheckResult:
     title = "Memory does not grow"
-    if not samples:
+    if not any(samples):
         return _unseen("memory", title, seconds)
     early, late = samples[len(samples) // 5], samples[-1]
     figures: dict[str, float] = {}
@@ -152,6 +152,8 @@ def _memory(samples: Sequence[Vitals], seconds: float) -> CheckResult:
         grown.append(f"{unit} {growth / _MIB:+.0f} MiB")
         if growth > GROWTH_BYTES + GROWTH_SHARE * before.memory_bytes:
             too_much.append(f"{unit} by {growth / _MIB:.0f} MiB")
+    if not grown:
+        return _unseen("memory", title, seconds)
     if too_much:
         what = f"grew: {', '.join(too_much)} (more than {GROWTH_BYTES // _MIB} MiB and a tenth of what it had)"
         cure = "Soak for longer: if it goes on growing, update what grows, and report it with `pmpctl status --json`."

@@ -91,6 +91,17 @@ def test_what_dies_in_the_last_moment_has_not_kept_running() -> None:
     assert verdicts["soak-restarts"] is Verdict.FAIL
 
 
+def test_units_that_are_out_of_sight_are_no_proof_that_they_keep_running() -> None:
+    numbers = itertools.count()
+    unit = UnitVitals(True, (0, 1.0), 1)
+
+    _, lost = run(WellBehaved(), lambda: {"engine": unit} if next(numbers) == 0 else {})
+    _, never_seen = run(WellBehaved(), dict)
+
+    assert (lost["soak-restarts"], lost["soak-memory"]) == (Verdict.FAIL, Verdict.SKIPPED)
+    assert never_seen["soak-restarts"] is never_seen["soak-memory"] is Verdict.SKIPPED
+
+
 def test_an_interruption_leaves_a_report_of_what_was_seen() -> None:
     report, verdicts = run(WellBehaved(), interrupt=lambda told: told.requests > 0)
 
