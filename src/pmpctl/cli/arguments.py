@@ -1,5 +1,6 @@
 """Arguments and options that several commands share."""
 
+import math
 import os
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +26,13 @@ def complete_profile(ctx: typer.Context, incomplete: str) -> list[str]:
     return [name for name in profile_names(file) if name.startswith(incomplete)]
 
 
+def a_number(value: float | None) -> float | None:
+    """For what has a range: none of them refuses `nan`."""
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is no number.")
+    return value
+
+
 Profile = Annotated[
     str,
     typer.Argument(
@@ -47,5 +55,12 @@ Wait = Annotated[bool, typer.Option("--wait", help="Let another pmpctl that work
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 
 Smoke = Annotated[bool, typer.Option("--smoke/--no-smoke", help="Make the quick checks of `pmpctl smoke` at the end.")]
+
+Drain = Annotated[
+    float,
+    typer.Option(
+        "--drain", metavar="SECONDS", min=0, max=3600, callback=a_number, help="How long requests get to finish."
+    ),
+]
 
 ProfileFile = Annotated[Path | None, typer.Argument(metavar="FILE", help="Default: the workspace's profile file.")]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pmpctl.cli.api_access import Token, TokenFile, Url, find_token
-from pmpctl.cli.arguments import DryRun
+from pmpctl.cli.arguments import DryRun, a_number
 from pmpctl.cli.context import Globals
 from pmpctl.cli.output_file import require_writable
 from pmpctl.errors import UsageError
@@ -33,13 +33,16 @@ def bench(
         typer.Option(metavar="N", min=1, max=1_000_000, help="For each level; default: 16, or 4 for each at a time."),
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(metavar="S", min=0.1, max=86_400, help="Begin requests for so long at each level.")
+        float | None,
+        typer.Option(
+            metavar="S", min=0.1, max=86_400, callback=a_number, help="Begin requests for so long at each level."
+        ),
     ] = None,
     shared_prefix: Annotated[
         bool, typer.Option("--shared-prefix", help="Let all prompts begin alike, as a cache of prefixes likes it.")
     ] = False,
     timeout: Annotated[
-        float, typer.Option(metavar="S", min=1, max=86_400, help="How long one request may take.")
+        float, typer.Option(metavar="S", min=1, max=86_400, callback=a_number, help="How long one request may take.")
     ] = 600,
     svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the curves into a file, too.")] = None,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result as JSON, too.")] = None,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pmpctl.cli.api_access import Token, TokenFile, Url, find_token
-from pmpctl.cli.arguments import complete_profile
+from pmpctl.cli.arguments import a_number, complete_profile
 from pmpctl.cli.context import Globals
 from pmpctl.cli.output_file import require_writable
 from pmpctl.errors import UsageError
@@ -51,13 +51,20 @@ def smoke(
             metavar="MINUTES",
             min=0.01,
             max=_LONGEST_MINUTES,
+            callback=a_number,
             help="Then keep it at work for so long.",
             show_default=False,
         ),
     ] = None,
     timeout: Annotated[
         float,
-        typer.Option(metavar="S", min=1, max=3600, help="How long one request may take; a long prompt's takes more."),
+        typer.Option(
+            metavar="S",
+            min=1,
+            max=3600,
+            callback=a_number,
+            help="How long one request may take; a long prompt's takes more.",
+        ),
     ] = _TIMEOUT_SECONDS,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result as JUnit's XML, too.")] = None,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pmpctl.cli.arguments import DryRun, Smoke, Wait, complete_profile
+from pmpctl.cli.arguments import Drain, DryRun, Smoke, Wait, complete_profile
 from pmpctl.cli.context import Globals
 
 
@@ -17,9 +17,7 @@ def switch(
             metavar="PROFILE|-", autocompletion=complete_profile, help="A profile's name; `-` is the one before."
         ),
     ],
-    drain: Annotated[
-        float, typer.Option("--drain", metavar="SECONDS", min=0, max=3600, help="How long requests get to finish.")
-    ] = 30,
+    drain: Drain = 30,
     dry_run: DryRun = False,
     restart: Annotated[bool, typer.Option("--restart", help="Also if this very plan runs already.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Start although the model does not fit the GPU.")] = False,

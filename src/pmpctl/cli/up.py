@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pmpctl.cli.arguments import DryRun, MaybeProfile, Smoke, Wait
+from pmpctl.cli.arguments import Drain, DryRun, MaybeProfile, Smoke, Wait
 from pmpctl.cli.context import Globals
 
 
@@ -43,9 +43,7 @@ def up(
 def down(
     ctx: typer.Context,
     dry_run: DryRun = False,
-    drain: Annotated[
-        float, typer.Option("--drain", metavar="SECONDS", min=0, max=3600, help="How long requests get to finish.")
-    ] = 30,
+    drain: Drain = 30,
     wait: Wait = False,
 ) -> None:
     """Stop and remove what belongs to this workspace; weights and caches stay.

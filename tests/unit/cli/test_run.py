@@ -27,6 +27,24 @@ def test_without_a_command_it_shows_the_help(argv: list[str]) -> None:
     assert "Usage: pmpctl [OPTIONS] COMMAND" in done.stdout
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("switch", "demo", "--drain", "nan"),
+        ("down", "--drain", "nan"),
+        ("smoke", "--soak", "nan"),
+        ("smoke", "--timeout", "NaN"),
+        ("bench", "--timeout", "nan"),
+        ("bench", "--seconds", "-nan"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_no_number_is_in_no_range(argv: tuple[str, ...], tmp_path: Path) -> None:
+    done = pmpctl("--workspace", str(tmp_path), *argv)
+    assert done.returncode == 2
+    assert f"Invalid value for '{argv[-2]}': nan is no number." in done.stderr
+
+
 def test_a_misspelt_command_is_a_usage_error_with_a_suggestion() -> None:
     done = pmpctl("statsu")
 
