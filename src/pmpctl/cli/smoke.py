@@ -32,7 +32,7 @@ def smoke(
         typer.Option(
             metavar="PROFILE",
             autocompletion=complete_profile,
-            help="Take the parsers that an API at --url has from this profile.",
+            help="Take the parsers that an API at --url has from this profile; without --url, the one that must run.",
             show_default=False,
         ),
     ] = None,
@@ -84,18 +84,21 @@ def smoke(
     ui = globals_.ui
     if junit is not None:
         require_writable(junit)
-    if profile is not None and url is None:
-        raise UsageError("--profile is for an API at --url", cure="Leave it out: what runs here is known.")
+    says = globals_.environment.profile_file().profile(profile) if profile is not None else None
     secret = find_token(ui, token, token_file)
     if url is not None:
         known = api_target.foreign_api(url, secret, timeout)
-        if profile is not None:
-            says = globals_.environment.profile_file().profile(profile)
+        if says is not None:
             known = replace(known, target=api_target.as_profile_says(known.target, says))
     elif secret is not None:
         known = api_target.local_api(globals_.environment, secret, timeout)
     else:
         known = api_target.local_api_without_token(globals_.environment, timeout)
+    if url is None and profile not in (None, known.profile):
+        raise UsageError(
+            f"{known.profile} runs here, not {profile}",
+            cure=f"`pmpctl switch {profile}` changes that; or leave it out.",
+        )
     wanted = Wanted(model=model, tools=tools, clients=clients, long=long, soak_minutes=soak)
     if known.target.auth and secret is None:
         report = ui.run(smoke_with_passing_token(globals_.environment, known, wanted, ui.redactor.register))

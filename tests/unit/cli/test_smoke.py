@@ -67,10 +67,12 @@ def test_a_profile_that_is_not_there_is_named_before_anything_is_asked(tmp_path:
     assert server.asked == []
 
 
-def test_a_profile_without_an_address_is_refused(tmp_path: Path) -> None:
-    done = pmpctl("smoke", "--workspace", str(tmp_path), "--profile", "thinker")
-    assert done.returncode == WRONG_USE
-    assert "--profile is for an API at --url" in done.stderr
+def test_a_profile_without_an_address_has_to_be_there(tmp_path: Path) -> None:
+    (tmp_path / "profiles.toml").write_text(PROFILES)
+    for profile, words in (("thinker", "no API runs in"), ("dreamer", 'no profile "dreamer"')):
+        done = pmpctl("smoke", "--workspace", str(tmp_path), "--profile", profile)
+        assert done.returncode == WRONG_USE
+        assert words in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,16 @@ def test_the_workspaces_own_api_is_checked_and_named(stack: Stack) -> None:
     assert verdicts["auth-no-token"] == verdicts["unknown-route"] == verdicts["answer"] == "pass"
 
 
+def test_a_profile_without_an_address_is_the_one_that_has_to_run(stack: Stack) -> None:
+    stack.run("up", "coding")
+
+    assert smoke(stack, "--profile", "coding")["profile"] == "coding"
+    another = stack.run("smoke", "--profile", "chat")
+
+    assert another.returncode == 2
+    assert "coding runs here, not chat" in another.stderr
+
+
 def test_a_gateway_that_wants_a_token_gets_it_from_the_environment(stack: Stack) -> None:
     added = stack.json("token", "add", "smoke")["data"]
     stack.run("up", "coding")
