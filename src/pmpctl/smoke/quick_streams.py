@@ -11,20 +11,22 @@ _SLOW_FIRST_TOKEN_SECONDS = 10.0
 _MOST_CHUNKS_PER_SECOND = 5000
 _MORE_LOOKS = 5
 _TELLING_CHUNKS = 8
-_TELLING_SECONDS = 0.02
+_TELLING_SECONDS = 0.5
+_PATIENCE_SECONDS = 10.0
 _CURE = "The end of the stream is lost on the way: see what stands between, and the engine's log."
 
 
 def in_chunks(api: Api) -> Passed:
-    stream = _read(api)
-    for _ in range(_MORE_LOOKS):
-        # On a busy machine it may be us who come late; what gathers streams does so each time.
-        if not _is_lump(stream):
+    stream, waited_seconds = _read(api), 0.0
+    for look in range(1, _MORE_LOOKS + 1):
+        waited_seconds += stream.arrivals[-1]
+        if not _is_lump(stream) or waited_seconds > _PATIENCE_SECONDS:
             break
-        stream = _read(api)
+        # It may be us who come late, on a busy machine, to a short answer; what gathers streams does so at any length.
+        stream = _read(api, _TOKENS << look)
     first, last, count = stream.arrivals[0], stream.arrivals[-1], len(stream.arrivals)
     generated = max(count, (stream.usage or {}).get("completion_tokens", 0))
-    if generated < _TELLING_CHUNKS or last < _TELLING_SECONDS:
+    if generated < _TELLING_CHUNKS or (_is_lump(stream) and last < _TELLING_SECONDS):
         raise Skipped(f"{generated} tokens in {last * 1000:.0f} ms tell nothing of it")
     if _is_lump(stream):
         raise Failed(
@@ -69,7 +71,9 @@ def usage(api: Api) -> Passed:
     return Passed(f"{stream.usage.get('completion_tokens', 0)} tokens")
 
 
-def _read(api: Api) -> ChatStream:
-    options = {"max_tokens": _TOKENS, "temperature": 0, "stream_options": {"include_usage": True}}
+def _read(api: Api, tokens: int = _TOKENS) -> ChatStream:
+    limit = api.target.max_model_len
+    most = tokens if limit is None else min(tokens, max(1, limit // 2))
+    options = {"max_tokens": most, "temperature": 0, "stream_options": {"include_usage": True}}
     with api.stream_chat(LONG_ANSWER, **options) as stream:
         return stream.read_all()
