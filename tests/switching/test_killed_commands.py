@@ -4,7 +4,9 @@ A step is written down before it is taken, so being killed at one is being kille
 """
 
 import asyncio
+import itertools
 import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -28,6 +30,15 @@ OTHER = ("up", "coding")
 UNNAMED = ("up",)
 
 
+def in_turn(steps: Sequence[Step | None], *commands: tuple[str, ...]) -> list[tuple[Step | None, tuple[str, ...]]]:
+    """Each step with one of the commands that may come next, which take turns: what they do is decided in one table."""
+    return list(zip(steps, itertools.cycle(commands), strict=False))
+
+
+def name_of(value: Step | tuple[str, ...] | None) -> str:
+    return " ".join(value) if isinstance(value, tuple) else str(value or "settled")
+
+
 def assert_all_is_well(stack: Stack, profile: str) -> None:
     """That profile serves, the gateway is open, and nothing tells of an interrupted switch."""
     assert str(stack.ask()["system_fingerprint"]).partition("@")[0] == MODELS[profile]
@@ -46,8 +57,7 @@ async def kill_a_switch(stack: Stack, step: Step | None) -> None:
     raise AssertionError(f"{step} passed unseen {ATTEMPTS} times")
 
 
-@pytest.mark.parametrize("then", [SAME, OTHER], ids=" ".join)
-@pytest.mark.parametrize("step", [*THERE, None], ids=lambda step: str(step or "settled"))
+@pytest.mark.parametrize(("step", "then"), in_turn([*THERE, None], SAME, OTHER), ids=name_of)
 async def test_a_switch_that_is_killed_is_finished_or_undone_and_no_request_is_lost(
     make_stack: MakeStack, step: Step | None, then: tuple[str, ...]
 ) -> None:
@@ -71,8 +81,7 @@ async def test_a_switch_that_is_killed_is_finished_or_undone_and_no_request_is_l
     assert faults_of(load) == []
 
 
-@pytest.mark.parametrize("then", [SAME, UNNAMED], ids=" ".join)
-@pytest.mark.parametrize("step", BACK, ids=str)
+@pytest.mark.parametrize(("step", "then"), in_turn(BACK, SAME, UNNAMED), ids=name_of)
 async def test_a_way_back_that_is_killed_is_gone_on_with_and_no_request_is_lost(
     make_stack: MakeStack, step: Step, then: tuple[str, ...]
 ) -> None:
