@@ -41,7 +41,7 @@ def find_token(ui: Ui, token: str | None, file: Path | None) -> str | None:
     from pmpctl.errors import UsageError
 
     if token is not None and file is not None:
-        raise UsageError("two tokens are given, one of them in a file", cure="Leave one out.")
+        raise UsageError("--token and --token-file both give a token", cure="Leave one out.")
     given = token or os.environ.get(TOKEN_VARIABLE)
     if file is not None:
         found = read_token_file(file)
