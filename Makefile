@@ -1,13 +1,15 @@
-# For developers: `make setup`, `make lint`, `make unit` (no Docker, no vLLM), `make test` (all that this machine can run).
+# For developers: `make setup`, `make lint`, `make unit` (no Docker, no vLLM), `make test` (all that this machine can run),
+# `make coverage` (the same as `make unit`, counting what of the code it runs, also in processes of their own).
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOG := $(VENV)/install-dev.log
+SPREAD := --numprocesses auto --maxprocesses 4 --dist loadgroup
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup lint unit test
+.PHONY: setup lint unit coverage test
 
 setup: $(VENV)/.installed-dev
 	@:
@@ -32,5 +34,8 @@ lint: setup
 unit: setup
 	$(BIN)/pytest tests/unit tests/contract
 
+coverage: setup
+	$(BIN)/pytest $(SPREAD) --cov --cov-report=term tests/unit tests/contract
+
 test: lint
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --cov --cov-report=term
+	$(BIN)/pytest $(SPREAD)
