@@ -33,7 +33,7 @@ QUICK = settings(
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-LONG = settings(QUICK, max_examples=500, derandomize=False)
+LONG = settings(QUICK, max_examples=200, derandomize=False)
 BATCH = 48
 
 
