@@ -82,7 +82,7 @@ async def ask(client: httpx.AsyncClient, *, stream: bool) -> Asked:
     return asked
 
 
-def faults_of(answers: list[Asked], openings: list[Opening], margin_seconds: float = 0.5) -> list[str]:
+def faults_of(answers: list[Asked], openings: list[Opening], margin_seconds: float = 5) -> list[str]:
     found = []
     for each in answers:
         if each.error or each.ends != ("stop",) or each.text not in ANSWERS.values():
