@@ -17,11 +17,15 @@ NAMES = ("llm", "coding", "chat")
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A switch as a client may notice it; times are seconds since the epoch, `model` is what the profile runs."""
+    """A switch as a client may notice it; times are seconds since the epoch, `model` is what the profile runs.
+
+    The gateway held no earlier than `held_at`, and at most `unsure_seconds` later.
+    """
 
     held_at: float
     opened_at: float
     model: str
+    unsure_seconds: float = 0
 
 
 @dataclass(slots=True)
@@ -191,7 +195,7 @@ def wrong_models(answers: Sequence[Answer], openings: Sequence[Opening], margin_
             continue
         for before, after in itertools.pairwise([*openings, None]):
             assert before is not None
-            if answer.asked_at < before.held_at + margin_seconds:
+            if answer.asked_at < before.held_at + before.unsure_seconds + margin_seconds:
                 continue
             if after is not None and answer.asked_at >= after.held_at - margin_seconds:
                 continue

@@ -20,7 +20,9 @@ async def switch(stack: Stack, profile: str) -> tuple[Opening, dict[str, float]]
     assert status is not None
     opened_at = status.door.since
     result = envelope["data"]
-    return Opening(opened_at - result["gap_seconds"], opened_at, MODELS[profile]), result
+    # The gap is measured by who asks the gateway to hold and to open, and waits for its answers.
+    unsure_seconds = result["phases"]["hold"] + result["phases"]["open"]
+    return Opening(opened_at - result["gap_seconds"], opened_at, MODELS[profile], unsure_seconds), result
 
 
 @pytest.mark.slow
