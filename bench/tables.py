@@ -5,7 +5,7 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.gateway.results import Spread
+from bench.results import Spread
 
 PERFORMANCE_DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
 

@@ -23,8 +23,9 @@ from bench.gateway.measures import DIRECT_VISITS, FULL, QUICK, VISITS, Bench, Ef
 from bench.gateway.native import Load, LoadFailed, Upstream, compile_programs
 from bench.gateway.profiling import LOADS, profile
 from bench.gateway.report import tables
-from bench.gateway.results import DIRECT, Results, with_added
+from bench.gateway.results import DIRECT, with_added
 from bench.gateway.server import Candidate, StartFailed, running
+from bench.results import Results
 from bench.tables import PERFORMANCE_DOCUMENT, machine, write_between_markers
 
 PEERS = {

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from bench.gateway.goals import GOALS, Goal
+from bench.gateway.goals import GOALS
 from bench.gateway.measures import ABORT_LIMIT_MS
-from bench.gateway.results import DIRECT, Results, Spread
+from bench.gateway.results import DIRECT
+from bench.goals import Goal
+from bench.results import Results, Spread
 from bench.tables import median_and_spread, number, table
 
 _LABELS: Mapping[str, str] = {

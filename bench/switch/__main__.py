@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.gateway.results import Results
+from bench.results import Results
 from bench.switch.by_hand import ByHand
 from bench.switch.report import BY_HAND, OURS, tables, with_overhead
 from bench.switch.site import Site, site

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from bench.gateway.goals import Goal
-from bench.gateway.results import Results, Round
+from bench.goals import Goal
+from bench.results import Results, Round
 from bench.tables import median_and_spread, table
 
 OURS = "pmpctl switch"

@@ -1,9 +1,11 @@
 """The arithmetic and the tables of bench/gateway, on figures that were never measured."""
 
 import pytest
-from bench.gateway.goals import GOALS, Goal, Verdict
+from bench.gateway.goals import GOALS
 from bench.gateway.report import tables
-from bench.gateway.results import DIRECT, Results, Spread, with_added
+from bench.gateway.results import DIRECT, with_added
+from bench.goals import Goal, Verdict
+from bench.results import Results, Spread
 
 
 def test_a_ratio_compares_figures_of_the_same_round() -> None:

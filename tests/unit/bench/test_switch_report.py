@@ -1,7 +1,7 @@
 """What bench/switch makes of its figures."""
 
 import pytest
-from bench.gateway.results import Results
+from bench.results import Results
 from bench.switch.report import BY_HAND, OURS, tables, with_overhead
 
 
