@@ -11,6 +11,8 @@ from pathlib import Path
 from bench.gateway import wire
 from bench.gateway.server import Candidate, Launch, Site
 
+from pmpctl.runtime.gateway_image import gateway_source
+
 NAME = "pmp-gateway"
 _OTHER_TOKENS = 7
 # Checked at each request but never reached: no visit sends as many as may come at once.
@@ -19,7 +21,8 @@ _CONTEXT = Path(__file__).parents[2] / "gateway"
 
 
 def gateway(cache: Path) -> Candidate:
-    folder = cache / f"{NAME}-{_sources_digest()}"
+    # What is compiled is for this Python, as an image is for its base.
+    folder = cache / f"{NAME}-{gateway_source(sys.version).digest}"
     return Candidate(NAME, partial(_install, folder), partial(_launch, folder))
 
 
@@ -29,13 +32,6 @@ def _install(folder: Path) -> str:
     if not folder.exists():
         subprocess.run([sys.executable, _CONTEXT / "compile.py", folder], check=True, stdout=subprocess.DEVNULL)
     return f"{__version__} (compiled, Python {platform.python_version()})"
-
-
-def _sources_digest() -> str:
-    total = hashlib.sha256(sys.version.encode())
-    for path in sorted([_CONTEXT / "compile.py", *_CONTEXT.rglob("src/**/*.py")]):
-        total.update(path.read_bytes())
-    return total.hexdigest()[:12]
 
 
 def _launch(folder: Path, site: Site) -> Launch:
