@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +26,12 @@ class Opening:
     opened_at: float
     model: str
     unsure_seconds: float = 0
+
+    @classmethod
+    def told_by(cls, result: Mapping[str, Any], opened_at: float, model: str) -> "Opening":
+        """By what `pmpctl --json switch` says, which waits for the gateway's answers at both ends of the gap."""
+        unsure_seconds = result["phases"]["hold"] + result["phases"]["open"]
+        return cls(opened_at - result["gap_seconds"], opened_at, model, unsure_seconds)
 
 
 @dataclass(slots=True)
@@ -183,25 +189,27 @@ def faults_of(load: Load) -> list[str]:
     return found
 
 
-def wrong_models(answers: Sequence[Answer], openings: Sequence[Opening], margin_seconds: float = 0.5) -> list[str]:
-    """Answers from another model than the one that was meant to serve when they were asked for.
+def meant_model(asked_at: float, openings: Sequence[Opening], margin_seconds: float = 0.5) -> str | None:
+    """The model that was to answer what was asked then; None around a switch.
 
     What is asked after `held_at` waits for the new model; a client cannot tell the moment itself more exactly than by
     the margin.
     """
-    found = []
-    for answer in answers:
-        if answer.fault:
-            continue
-        for before, after in itertools.pairwise([*openings, None]):
-            assert before is not None
-            if answer.asked_at < before.held_at + before.unsure_seconds + margin_seconds:
-                continue
-            if after is not None and answer.asked_at >= after.held_at - margin_seconds:
-                continue
-            if answer.model != before.model:
-                found.append(f"{answer.tag.split()[0]} was answered by {answer.model}, not by {before.model}")
-    return found
+    for before, after in itertools.pairwise([*openings, None]):
+        assert before is not None
+        began = asked_at >= before.held_at + before.unsure_seconds + margin_seconds
+        if began and (after is None or asked_at < after.held_at - margin_seconds):
+            return before.model
+    return None
+
+
+def wrong_models(answers: Sequence[Answer], openings: Sequence[Opening]) -> list[str]:
+    """Answers from another model than the one that was to answer them."""
+    return [
+        f"{answer.tag.split()[0]} was answered by {answer.model}, not by {meant}"
+        for answer in answers
+        if not answer.fault and (meant := meant_model(answer.asked_at, openings)) not in (None, answer.model)
+    ]
 
 
 def out_of_order(answers: Sequence[Answer], opening: Opening, apart_seconds: float = 0.02) -> list[str]:

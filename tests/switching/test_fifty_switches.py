@@ -18,11 +18,8 @@ async def switch(stack: Stack, profile: str) -> tuple[Opening, dict[str, float]]
     envelope = await asyncio.to_thread(stack.json, "switch", profile)
     status = gateway_status(stack.workspace)
     assert status is not None
-    opened_at = status.door.since
     result = envelope["data"]
-    # The gap is measured by who asks the gateway to hold and to open, and waits for its answers.
-    unsure_seconds = result["phases"]["hold"] + result["phases"]["open"]
-    return Opening(opened_at - result["gap_seconds"], opened_at, MODELS[profile], unsure_seconds), result
+    return Opening.told_by(result, status.door.since, MODELS[profile]), result
 
 
 @pytest.mark.slow
