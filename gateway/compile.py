@@ -24,6 +24,7 @@ MODULES = (
     "attempts",
     "auth",
     "body",
+    "body_intake",
     "body_media",
     "body_shape",
     "client_answer",

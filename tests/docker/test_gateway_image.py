@@ -29,7 +29,7 @@ GATEWAY_TESTS = REPOSITORY / "tests/unit/gateway"
 TESTS = (
     "holding/test_held_requests.py",
     "holding/test_held_streams.py",
-    "test_body.py",
+    "body",
     "test_cancellation.py",
     "test_engine_answers.py",
     "test_forwarding.py",

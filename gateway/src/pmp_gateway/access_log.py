@@ -11,6 +11,7 @@ from pmp_gateway.log_writer import LineWriter
 from pmp_gateway.outcome import CLIENT_LEFT, Outcome
 
 _SHOWN_LENGTH = 256
+_MILLISECONDS = tuple(f".{number:03d}+00:00" for number in range(1000))
 
 
 class _Line(msgspec.Struct):
@@ -82,7 +83,7 @@ class AccessLog:
         if second != self._second:
             self._second = second
             self._second_shown = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        return f"{self._second_shown}.{int((at - second) * 1000):03d}+00:00"
+        return self._second_shown + _MILLISECONDS[int((at - second) * 1000)]
 
 
 def _shown(value: bytes) -> str:

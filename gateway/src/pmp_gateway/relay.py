@@ -13,6 +13,7 @@ from typing import ClassVar, Protocol
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from pmp_gateway.body import CheckedBody, check_body
+from pmp_gateway.body_intake import Intake
 from pmp_gateway.client_answer import ClientAnswer
 from pmp_gateway.engine_connection import Connection
 from pmp_gateway.engine_errors import as_event_data, is_not_served
@@ -20,7 +21,6 @@ from pmp_gateway.exchange import Exchange
 from pmp_gateway.failures import (
     BackendAway,
     BackendFailure,
-    BodyTooLarge,
     GatewayError,
     Headers,
     NotAdmitted,
@@ -29,10 +29,9 @@ from pmp_gateway.failures import (
     error_event,
 )
 from pmp_gateway.gateway import Gateway
-from pmp_gateway.headers import forwarded, is_chunked, length_of
+from pmp_gateway.headers import forwarded
 from pmp_gateway.outcome import CLIENT_LEFT
 from pmp_gateway.passing import EVENT_STREAM, UNBUFFERED, Passing
-from pmp_gateway.uploads import LARGE_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -79,11 +78,13 @@ class Relay:
         self._gateway = gateway
         self._client = client
         self._answer = answer
-        self._expects_continue = expects_continue
         self._begun = False
-        self._wants_body = True
-        self._body = bytearray()
-        self._is_large = False
+        self._intake = Intake(
+            exchange.headers,
+            gateway.settings.max_body_bytes,
+            gateway.uploads,
+            expects_continue=expects_continue,
+        )
         # Kept for as long as it may have to be sent again.
         self._checked: CheckedBody | None = None
         self._task: asyncio.Task[None] | None = None
@@ -101,20 +102,15 @@ class Relay:
         self._try(self._let_in)
 
     def take_body(self, data: bytes) -> None:
-        if not self._wants_body:
-            return
-        self._body += data
-        if len(self._body) > self._gateway.settings.max_body_bytes:
-            self._wants_body = False
-            if self._begun:
-                self.refuse(self._too_large())
-        elif self._begun and len(self._body) > LARGE_BYTES:
-            self._is_large = True
-            self._try(self._count_body)
+        intake = self._intake
+        if intake.open:
+            intake.take(data)
+            if self._begun and intake.is_large:
+                self._try(intake.check)
 
     def take_body_end(self) -> None:
         self.body_complete = True
-        if self._begun and self._wants_body:
+        if self._begun and self._intake.open:
             self._try(self._check)
 
     def client_left(self) -> None:
@@ -143,8 +139,7 @@ class Relay:
         """End it with an error, wherever it stands."""
         if self.response_complete:
             return
-        self._wants_body = False
-        self._body = bytearray()
+        self._intake.close()
         self._drop_work()
         if isinstance(error, NotAdmitted) and error.delay_seconds:
             self._timer = asyncio.get_running_loop().call_later(error.delay_seconds, self._send_error, error)
@@ -190,18 +185,15 @@ class Relay:
 
     def _let_in(self) -> None:
         self._gateway.enter(self.exchange)
-        if (length_of(self.exchange.headers) or len(self._body)) > self._gateway.settings.max_body_bytes:
-            raise self._too_large()
+        self._intake.check()
         if self.body_complete:
             self._check()
-        elif self._expects_continue:
+        elif self._intake.expects_continue:
             self._client.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _check(self) -> None:
         state = self._gateway.state
-        self._wants_body = False
-        self._checked = checked = check_body(self.exchange.raw_path, bytes(self._body), state.policy)
-        self._body = bytearray()
+        self._checked = checked = check_body(self.exchange.raw_path, self._intake.whole(), state.policy)
         self.size_bytes = checked.size_bytes
         self.is_stream = self.exchange.is_stream = checked.stream
         if state.admit(self):
@@ -218,16 +210,9 @@ class Relay:
             self._checked = check_body(self.exchange.raw_path, checked.raw, policy)
         self._dispatch()
 
-    def _count_body(self) -> None:
-        self._gateway.uploads.grow(self, len(self._body))
-
     def _drop_body(self) -> None:
         self._checked = None
-        if self._is_large:
-            self._gateway.uploads.forget(self)
-
-    def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"The request body is larger than {self._gateway.settings.max_body_bytes} bytes.")
+        self._intake.forget()
 
     def _try(self, step: Callable[[], None]) -> None:
         try:
@@ -327,7 +312,7 @@ class Relay:
         answer = answer_to(error, self.exchange.raw_path)
         self.exchange.error_code = answer.code
         if not self._answer.started:
-            self.keep_alive = self.keep_alive and (self.body_complete or self._rest_of_body_may_come())
+            self.keep_alive = self.keep_alive and (self.body_complete or self._intake.rest_may_come)
             self._answer.send_whole(answer.status, answer.headers, answer.body, keep_alive=self.keep_alive)
         elif self._answer.takes_events:
             self._answer.send_event(error_event(self.exchange.raw_path, answer.body))
@@ -337,13 +322,6 @@ class Relay:
             self.keep_alive = False
             self._client.transport.abort()
         self._close()
-
-    def _rest_of_body_may_come(self) -> bool:
-        # Who was to be told to continue may leave the body out now: nobody knows what comes next on the connection.
-        headers = self.exchange.headers
-        if self._expects_continue or is_chunked(headers):
-            return False
-        return (length_of(headers) or 0) <= self._gateway.settings.max_body_bytes
 
     def _close(self) -> None:
         self.response_complete = True
