@@ -1,6 +1,7 @@
 """Fixtures that hand a test the real things it needs, and take away what it left behind."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,13 @@ settings.load_profile("busy")
 
 _SHARED_ENGINES = {"docker": ("docker", "cdi", "gpu_hook"), "vllm": ("vllm",)}
 STUB_ENGINE = Path(__file__).parent / "world" / "stub_engine.py"
+
+
+def pytest_configure() -> None:
+    """Commands under test can be interrupted also where a shell runs the tests in the background, deaf to that."""
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -27,7 +27,7 @@ from pmp_gateway.gateway import Gateway
 from pmp_gateway.patience import Overdue
 from pmp_gateway.pipelining import Pipelined
 from pmp_gateway.relay import Relay
-from pmp_gateway.request_head import path_of, size_of, without_offer
+from pmp_gateway.request_head import RequestHead
 from pmp_gateway.routes import is_inference
 
 if TYPE_CHECKING:
@@ -52,6 +52,9 @@ class PublicProtocol(Pipelined):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._gateway: Gateway = cast("Door", config.app).gateway
+        # In uvicorn's place, which makes the scope that an ASGI application is called with: most requests go to none.
+        self._head = RequestHead(self)
+        self.parser = httptools.HttpRequestParser(self._head)
         self._is_counted = False
         self._head_bytes = 0
         # What came lately with a body beside it: sizes of chunks, their extensions, trailers.
@@ -120,23 +123,17 @@ class PublicProtocol(Pipelined):
         elif overdue is Overdue.ABORT:
             self.transport.abort()
 
-    def on_message_begin(self) -> None:
-        # Without the scope that an ASGI application is called with: most requests go to none.
-        self.url = b""
-        self.headers = []
-        self.expect_100_continue = False
-
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade() or self.is_over:
             return
-        settings = self._gateway.settings
+        settings, head = self._gateway.settings, self._head
         # What was received may hold the body as well, or the request before.
-        if len(self.headers) > settings.max_headers or (
-            self._head_bytes > settings.max_head_bytes and size_of(self.url, self.headers) > settings.max_head_bytes
+        if len(head.headers) > settings.max_headers or (
+            self._head_bytes > settings.max_head_bytes and head.size_bytes > settings.max_head_bytes
         ):
             self._reject(HeadTooLarge())
             return
-        method, path, http_version = self.parser.get_method(), path_of(self.url), self.parser.get_http_version()
+        method, path, http_version = self.parser.get_method(), head.path, self.parser.get_http_version()
         if not path or http_version not in _VERSIONS:
             self._reject(RequestMalformed())
             return
@@ -151,28 +148,30 @@ class PublicProtocol(Pipelined):
         else:
             self._start_asgi()
         # What may follow the body is thrown away: nobody would look at it before it counts.
-        self.headers = []
+        head.headers = []
 
     def _start_asgi(self) -> None:
-        url, headers, expect_100_continue = self.url, self.headers, self.expect_100_continue
+        head = self._head
         super().on_message_begin()
-        self.url, self.expect_100_continue = url, expect_100_continue
-        self.headers.extend(headers)
+        self.url, self.expect_100_continue = head.url, head.expects_continue
+        # This very list is the scope's.
+        self.headers.extend(head.headers)
         super().on_headers_complete()
-        if expect_100_continue and self.cycle is not None:
+        if head.expects_continue and self.cycle is not None:
             # None of these routes asks for the body, and then it is unknown whether it comes.
             self.cycle.keep_alive = False
 
     def _start_relay(self, method: str, path: bytes, http_version: str) -> None:
-        exchange = Exchange(method, path, self.headers, self._host)
-        headers = self.server_state.default_headers + self._gateway.cors.headers_for(self.headers)
+        head = self._head
+        exchange = Exchange(method, path, head.headers, self._host)
+        headers = self.server_state.default_headers + self._gateway.cors.headers_for(head.headers)
         relay = Relay(
             self._gateway,
             self,
             exchange,
             ClientAnswer(self.transport, exchange, headers, http_version),
             keep_alive=http_version != "1.0" and self.parser.should_keep_alive(),
-            expects_continue=self.expect_100_continue,
+            expects_continue=head.expects_continue,
         )
         self.line_up(relay)
 
@@ -214,8 +213,8 @@ class PublicProtocol(Pipelined):
                 if method == b"CONNECT":
                     self._reject(RequestMalformed())
                     return
-                head = without_offer(method, self.url, self.parser.get_http_version(), self.headers)
-                self.parser = httptools.HttpRequestParser(self)
+                head = self._head.without_offer(method, self.parser.get_http_version())
+                self.parser = httptools.HttpRequestParser(self._head)
                 data = head + data[upgrade.args[0] :]
             else:
                 return

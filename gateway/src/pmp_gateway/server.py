@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -81,6 +82,9 @@ async def serve(settings: Settings) -> None:
             await stack.enter_async_context(_serving(_server(api, HttpToolsProtocol, 1), control_listener))
         stack.enter_context(_deadlines(public))
         _stop_on_signals(public, state)
+        # What there is by now stays: looking through it again and again would stop all streams for milliseconds.
+        gc.collect()
+        gc.freeze()
         host, port = listener.getsockname()[:2]
         listens = "gateway %s (%s) listens on %s port %d, in front of %s"
         log.info(listens, __version__, _FORM, host, port, settings.backend_url)
