@@ -44,6 +44,7 @@ MODULES = (
     "patience",
     "relay",
     "request_head",
+    "request_reader",
     "routes",
     "state",
     "traffic",

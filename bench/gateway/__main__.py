@@ -29,6 +29,7 @@ from bench.results import Results
 from bench.tables import PERFORMANCE_DOCUMENT, machine, write_between_markers
 
 PEERS = {
+    ours.INTERPRETED: ours.interpreted,
     "nginx": proxies.nginx,
     "haproxy": proxies.haproxy,
     "vllm-router": routers.vllm_router,

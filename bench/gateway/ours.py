@@ -1,4 +1,7 @@
-"""Our gateway as its image runs it: compiled, with hashed tokens and limits, access log, control socket, metrics."""
+"""Our gateway as its image runs it: compiled, with hashed tokens and limits, access log, control socket, metrics.
+
+And the same interpreted, as it runs without Docker.
+"""
 
 import hashlib
 import json
@@ -14,6 +17,7 @@ from bench.gateway.server import Candidate, Launch, Site
 from pmpctl.runtime.gateway_image import gateway_source
 
 NAME = "pmp-gateway"
+INTERPRETED = "interpreted"
 _OTHER_TOKENS = 7
 # Checked at each request but never reached: no visit sends as many as may come at once.
 _LIMITS = {"requests_per_minute": 1_000_000, "max_concurrent": 100_000}
@@ -26,12 +30,20 @@ def gateway(cache: Path) -> Candidate:
     return Candidate(NAME, partial(_install, folder), partial(_launch, folder))
 
 
-def _install(folder: Path) -> str:
-    from pmp_gateway import __version__
+def interpreted(_cache: Path) -> Candidate:
+    return Candidate(INTERPRETED, _version, partial(_launch, _CONTEXT / "src"))
 
+
+def _install(folder: Path) -> str:
     if not folder.exists():
         subprocess.run([sys.executable, _CONTEXT / "compile.py", folder], check=True, stdout=subprocess.DEVNULL)
-    return f"{__version__} (compiled, Python {platform.python_version()})"
+    return f"{_version()} (compiled, Python {platform.python_version()})"
+
+
+def _version() -> str:
+    from pmp_gateway import __version__
+
+    return __version__
 
 
 def _launch(folder: Path, site: Site) -> Launch:

@@ -60,6 +60,7 @@ class Pipelined(HttpToolsProtocol):
         if not self.is_busy and not self.is_over:
             self._go_on()
 
+    @property
     def has_room(self) -> bool:
         return len(self.pipeline) < _MAX_WAITING
 
