@@ -1,4 +1,4 @@
-"""What the rounds gave, and the arithmetic on it: medians, spread, and ratios of figures of the same round."""
+"""What the rounds, or turns, gave, and the arithmetic on it: medians, spread, ratios of figures of the same one."""
 
 import statistics
 from collections.abc import Mapping, Sequence

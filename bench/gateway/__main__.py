@@ -19,13 +19,13 @@ from itertools import count
 from pathlib import Path
 
 from bench.gateway import ours, proxies, routers
-from bench.gateway.measures import DIRECT_VISITS, FULL, QUICK, VISITS, Bench, Effort, Figures, Measure
+from bench.gateway.measures import FULL, IN_TURNS, QUICK, VISITS, Bench, Effort, Figures, Measure, warm_up
 from bench.gateway.native import Load, LoadFailed, Upstream, compile_programs
 from bench.gateway.profiling import LOADS, profile
 from bench.gateway.report import tables
 from bench.gateway.results import DIRECT, with_added
 from bench.gateway.server import Candidate, StartFailed, running
-from bench.results import Results
+from bench.results import Results, Round
 from bench.tables import PERFORMANCE_DOCUMENT, machine, write_between_markers
 
 PEERS = {
@@ -95,7 +95,7 @@ def _options() -> Options:
     )
     parser.add_argument("--quick", action="store_true", help="2 short rounds beside nginx: about a minute")
     parser.add_argument("--peers", metavar="A,B", help=f"which of {', '.join(PEERS)} (default: all; --quick: nginx)")
-    parser.add_argument("--rounds", type=int, help="how often each has its turn (default: 3; --quick: 2)")
+    parser.add_argument("--rounds", type=int, help="how often all is measured (default: 3; --quick: 2)")
     parser.add_argument(
         "--cache", type=Path, default=Path.home() / ".cache" / "pmpctl-bench", help="where all of them are installed"
     )
@@ -128,20 +128,54 @@ def _installed(options: Options) -> tuple[list[Candidate], dict[str, str]]:
 
 def _measure(options: Options, candidates: Sequence[Candidate], folder: Path) -> tuple[Results, list[float]]:
     """The results, and how busy the machine was meanwhile."""
-    rounds, load_averages = [], []
+    rounds: list[Round] = []
+    load_averages = []
     ids = count(1)
+    servers = [candidate for candidate in candidates if candidate.launch]
     with Upstream(folder) as upstream:
         for number in range(1, options.rounds + 1):
             figures: dict[str, Figures] = {}
-            for candidate in candidates:
+            for candidate in servers:
                 began = time.monotonic()
                 load_averages.append(os.getloadavg()[0])
                 figures[candidate.name] = {}
-                for measures in VISITS if candidate.launch else DIRECT_VISITS:
+                for measures in VISITS:
                     figures[candidate.name] |= _visit(candidate, measures, options.effort, folder, upstream, ids)
                 _say(f"round {number} of {options.rounds}: {candidate.name} took {time.monotonic() - began:.0f} s")
-            rounds.append(with_added(figures))
+            rounds.append(figures)
+        rounds += _in_turns(options, candidates, folder, upstream)
     return Results(rounds), load_averages
+
+
+def _in_turns(options: Options, candidates: Sequence[Candidate], folder: Path, upstream: Upstream) -> Iterator[Round]:
+    """All servers run, and all but the one whose turn it is are stopped for that long."""
+    count_of_turns = options.rounds * options.effort.turns
+    with contextlib.ExitStack() as stack:
+        benches: dict[str, Bench] = {}
+        for candidate in candidates:
+            site = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
+            try:
+                server = stack.enter_context(running(candidate, site, upstream.port, _SERVER_CORE))
+            except StartFailed as error:
+                _say(f"{candidate.name} did not start: {error}")
+                continue
+            stack.callback(server.resume)
+            bench = Bench(server, upstream, Load(folder), options.effort, candidate.idle_limit, candidate.paced_limit)
+            with _failures_said(f"{candidate.name}: warm_up"):
+                warm_up(bench)
+            server.pause()
+            benches[candidate.name] = bench
+        for number in range(1, count_of_turns + 1):
+            began = time.monotonic()
+            figures: dict[str, Figures] = {name: {} for name in benches}
+            for measure in IN_TURNS:
+                for name, bench in benches.items():
+                    bench.server.resume()
+                    with _failures_said(f"{name}: {measure.__name__}"):
+                        figures[name] |= measure(bench)
+                    bench.server.pause()
+            _say(f"turn {number} of {count_of_turns} of all took {time.monotonic() - began:.0f} s")
+            yield with_added(figures)
 
 
 def _visit(
@@ -176,7 +210,8 @@ def _failures_said(what: str) -> Iterator[None]:
 
 def _heading(options: Options, versions: dict[str, str], load_averages: Sequence[float]) -> str:
     named = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
-    return f"{machine()}, load {statistics.median(load_averages):.1f}, {options.rounds} round(s) in turns; {named}:"
+    times = f"{options.rounds} round(s), {options.rounds * options.effort.turns} turns"
+    return f"{machine()}, load {statistics.median(load_averages):.1f}, {times}; {named}:"
 
 
 def _say(text: str) -> None:

@@ -29,20 +29,21 @@ _MB = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How long each measure takes; ratios settle with rounds rather than with longer ones."""
+    """How long each measure takes, and how many turns a round has: ratios settle with turns rather than with long ones."""
 
     loop_ms: int
     paced_ms: int
     fair_ms: int
     aborts: int
+    turns: int
     warm_ms: int = 300
     paced_streams: int = 256
     idle_streams: int = 1000
     fair_streams: int = 1000
 
 
-FULL = Effort(loop_ms=2500, paced_ms=3000, fair_ms=2000, aborts=10)
-QUICK = Effort(loop_ms=1200, paced_ms=1500, fair_ms=1000, aborts=5)
+FULL = Effort(loop_ms=1000, paced_ms=1500, fair_ms=2000, aborts=10, turns=4)
+QUICK = Effort(loop_ms=1000, paced_ms=1500, fair_ms=1000, aborts=5, turns=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,20 +184,11 @@ def _await_chunks(client: socket.socket, chunks: int) -> None:
         seen += read
 
 
-# Memory comes first and in processes of their own: what was freed earlier is used again and hides growth.
+# Of each server by itself. Memory comes first and in processes of their own: what was freed earlier is used again and
+# hides growth.
 VISITS: tuple[tuple[Measure, ...], ...] = (
     (warm_up, stalled_reader),
-    (
-        warm_up,
-        idle_memory,
-        latency,
-        throughput,
-        paced_streams,
-        first_byte,
-        fairness,
-        abort_busy,
-        abort_quiet,
-        abort_pending,
-    ),
+    (warm_up, idle_memory, fairness, abort_busy, abort_quiet, abort_pending),
 )
-DIRECT_VISITS: tuple[tuple[Measure, ...], ...] = ((latency, throughput, paced_streams, first_byte),)
+# Of all servers in turns of a second or two, as what else the machine's host does changes faster than a visit lasts.
+IN_TURNS: tuple[Measure, ...] = (latency, throughput, paced_streams, first_byte)

@@ -70,7 +70,7 @@ def _figures(results: Results, servers: Sequence[str]) -> str:
         found = [results.figure(server, name) for server in servers]
         if any(found):
             rows.append([label, *(_median(name, each) for each in found)])
-    return table(["median of the rounds", *servers], rows)
+    return table(["median", *servers], rows)
 
 
 def _ratios(results: Results, ours: str, peers: Sequence[str]) -> str:

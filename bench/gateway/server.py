@@ -66,6 +66,14 @@ class Server:
     def rss_bytes(self) -> int:
         return sum(process.memory_info().rss for process in self.processes())
 
+    def pause(self) -> None:
+        for process in self.processes():
+            process.suspend()
+
+    def resume(self) -> None:
+        for process in self.processes():
+            process.resume()
+
 
 @contextlib.contextmanager
 def running(candidate: Candidate, folder: Path, upstream_port: int, core: int) -> Iterator[Server]:
