@@ -1,4 +1,4 @@
-"""Our gateway beside its peers: each in turns on one core, the load and the engine's stand-in on another.
+"""Our gateway beside its peers: in turns on one core, the load and the engine's stand-in on another.
 
 python -m bench.gateway [--quick] [--peers nginx,vllm-router,...] [--rounds N] [--write]
 python -m bench.gateway --profile requests|chunks
@@ -93,7 +93,7 @@ def _options() -> Options:
     parser = argparse.ArgumentParser(
         prog="python -m bench.gateway", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="2 short rounds beside nginx: about a minute")
+    parser.add_argument("--quick", action="store_true", help="2 rounds of 3 turns beside nginx: about 3 minutes")
     parser.add_argument("--peers", metavar="A,B", help=f"which of {', '.join(PEERS)} (default: all; --quick: nginx)")
     parser.add_argument("--rounds", type=int, help="how often all is measured (default: 3; --quick: 2)")
     parser.add_argument(

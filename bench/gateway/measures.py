@@ -29,7 +29,7 @@ _MB = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How long each measure takes, and how many turns a round has: ratios settle with turns rather than with long ones."""
+    """How long each measure takes, and how many turns a round has: ratios settle with turns, not with long ones."""
 
     loop_ms: int
     paced_ms: int
