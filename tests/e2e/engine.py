@@ -39,7 +39,8 @@ _ARGUMENTS = (
 class Engine:
     def __init__(self, program: Path, folder: Path) -> None:
         self.port = find_free_port()
-        self._client = httpx.Client(base_url=self.url, timeout=60)
+        # Each question by a connection of its own: the engine closes those that idle, also under a question on its way.
+        self._client = httpx.Client(base_url=self.url, timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
         self._log = folder / "vllm.log"
         with self._log.open("w") as output:
             self._process = subprocess.Popen(
