@@ -111,7 +111,8 @@ class PhaseApi:
     async def open(self, verb: Annotated[_Open, Body(default_factory=_Open)]) -> JSONResponse:
         """Asks the engine first: an open gateway without an engine, or before another one, helps nobody."""
         self._state.check_open(verb.hold_id, force=verb.force)
-        served = await served_models(self._models)
+        # Who opens has seen it answer: one answer may be late where the whole machine stood still.
+        served = await served_models(self._models) or await served_models(self._models)
         if served is None:
             raise VerbRefused(Refusal.ENGINE_AWAY, "the engine does not answer")
         if missing := verb.expect_models.difference(served):

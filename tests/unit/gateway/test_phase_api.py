@@ -157,6 +157,18 @@ async def test_the_gateway_opens_only_to_an_engine_that_answers_and_is_the_right
     assert (await control.tell("open", hold_id="mine")).ok
 
 
+async def test_an_engine_that_loses_one_question_is_asked_again_before_the_gateway_refuses_to_open(
+    gateway: GatewayProcess, backend: Backend, control: Control
+) -> None:
+    async def answer_the_second(call: Call) -> None:
+        backend.models_handler = listed
+        call.break_off()
+
+    listed, backend.models_handler = backend.models_handler, answer_the_second
+    await control.tell("hold", hold_id="mine")
+    assert (await control.tell("open", hold_id="mine")).phase is Phase.OPEN
+
+
 @pytest.mark.parametrize(
     ("verb", "body", "named"),
     [
