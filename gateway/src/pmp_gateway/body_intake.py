@@ -10,6 +10,7 @@ class Intake:
         self.open = True
         self.expects_continue = expects_continue
         self._headers = headers
+        self._announced_bytes = length_of(headers) or 0
         self._most_bytes = most_bytes
         self._watched_bytes = min(most_bytes, LARGE_BYTES)
         self._uploads = uploads
@@ -30,7 +31,7 @@ class Intake:
     def check(self) -> None:
         """What has come so far, and what was announced; raises BodyTooLarge or UploadsFull."""
         size_bytes = len(self._data)
-        if max(size_bytes, length_of(self._headers) or 0) > self._most_bytes:
+        if max(size_bytes, self._announced_bytes) > self._most_bytes:
             raise BodyTooLarge(f"The request body is larger than {self._most_bytes} bytes.")
         if size_bytes > LARGE_BYTES:
             self._is_counted = True
@@ -56,6 +57,4 @@ class Intake:
     def rest_may_come(self) -> bool:
         """Whether what is missing can be read and thrown away, so that the connection can be used again."""
         # Who was to be told to continue may leave the body out now: nobody knows what comes next on the connection.
-        if self.expects_continue or is_chunked(self._headers):
-            return False
-        return (length_of(self._headers) or 0) <= self._most_bytes
+        return not self.expects_continue and not is_chunked(self._headers) and self._announced_bytes <= self._most_bytes

@@ -1,5 +1,6 @@
 """How long a connection waits for its client: for a request, for the rest of one, or to take an answer."""
 
+import asyncio
 from enum import Enum, auto
 
 from pmp_gateway.settings import Settings
@@ -29,6 +30,10 @@ class Patience:
         self.body_part_at = 0.0
         self.stalled_since: float | None = None
         self.lingers_since: float | None = None
+
+    def is_over(self, transport: asyncio.Transport) -> bool:
+        """Nothing that the client still sends counts."""
+        return self.lingers_since is not None or transport.is_closing()
 
     def overdue(self, now: float, settings: Settings, *, answering: bool, reading: bool) -> Overdue | None:
         """While it is being answered, or is not being read, a client need not send anything."""

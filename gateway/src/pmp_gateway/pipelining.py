@@ -109,7 +109,7 @@ class Pipelined(HttpToolsProtocol):
 
     @property
     def is_over(self) -> bool:
-        return self.patience.lingers_since is not None or self.transport.is_closing()
+        return self.patience.is_over(self.transport)
 
     def _begin(self, relay: Relay) -> None:
         self.answered = relay

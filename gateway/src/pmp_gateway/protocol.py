@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 
 class PublicProtocol(Pipelined):
+    _reader: RequestReader
+
     def __init__(
         self,
         config: Config,
@@ -37,7 +39,6 @@ class PublicProtocol(Pipelined):
         super().__init__(config, server_state, app_state, _loop)
         self._gateway: Gateway = cast("Door", config.app).gateway
         self._is_counted = False
-        self._reader: RequestReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))
@@ -60,8 +61,7 @@ class PublicProtocol(Pipelined):
             self._gateway.crowd.leave(self._host)
 
     def data_received(self, data: bytes) -> None:
-        if self._reader is not None:
-            self._reader.data_received(data)
+        self._reader.data_received(data)
 
     def eof_received(self) -> None:
         if self.patience.lingers_since is not None:
@@ -92,12 +92,6 @@ class PublicProtocol(Pipelined):
         if head.expects_continue and self.cycle is not None:
             # None of these routes asks for the body, and then it is unknown whether it comes.
             self.cycle.keep_alive = False
-
-    def take_asgi_body(self, body: bytes) -> None:
-        self.on_body(body)
-
-    def take_asgi_body_end(self) -> None:
-        self.on_message_complete()
 
     def reject(self, error: GatewayError) -> None:
         """Give up on what the client sends: it is not, or not yet, a request that could be answered like others."""

@@ -38,13 +38,13 @@ class Connection(ClientConnection, Protocol):
 
     def reject(self, error: GatewayError) -> None: ...
 
-    # Of the requests that are no relays.
+    # Of the requests that are no relays; the last two are uvicorn's own.
 
     def start_asgi(self, parser: httptools.HttpRequestParser, head: RequestHead) -> None: ...
 
-    def take_asgi_body(self, body: bytes) -> None: ...
+    def on_body(self, body: bytes) -> None: ...
 
-    def take_asgi_body_end(self) -> None: ...
+    def on_message_complete(self) -> None: ...
 
 
 class RequestReader:
@@ -102,7 +102,7 @@ class RequestReader:
 
     def on_headers_complete(self) -> None:
         self._relay = None
-        if self._parser.should_upgrade() or self._is_over:
+        if self._parser.should_upgrade() or self._patience.is_over(self._transport):
             return
         settings, head = self._gateway.settings, self._head
         # What was received may hold the body as well, or the request before.
@@ -133,11 +133,11 @@ class RequestReader:
         self._framing_bytes = max(0, self._framing_bytes - _FRAMING_PER_BYTE * len(body))
         if self._relay is not None:
             self._relay.take_body(body)
-        elif not self._is_over:
-            self._connection.take_asgi_body(body)
+        elif not self._patience.is_over(self._transport):
+            self._connection.on_body(body)
 
     def on_message_complete(self) -> None:
-        if self._parser.should_upgrade() or self._is_over:
+        if self._parser.should_upgrade() or self._patience.is_over(self._transport):
             return
         self._patience.body_since = None
         self._framing_bytes = 0
@@ -147,11 +147,7 @@ class RequestReader:
         if relay is not None:
             relay.take_body_end()
         else:
-            self._connection.take_asgi_body_end()
-
-    @property
-    def _is_over(self) -> bool:
-        return self._patience.lingers_since is not None or self._transport.is_closing()
+            self._connection.on_message_complete()
 
     def _start_relay(self, method: str, path: bytes, http_version: str) -> None:
         head = self._head
