@@ -143,7 +143,9 @@ def _measure(options: Options, candidates: Sequence[Candidate], folder: Path) ->
                     figures[candidate.name] |= _visit(candidate, measures, options.effort, folder, upstream, ids)
                 _say(f"round {number} of {options.rounds}: {candidate.name} took {time.monotonic() - began:.0f} s")
             rounds.append(figures)
-        rounds += _in_turns(options, candidates, folder, upstream)
+        for turn in _in_turns(options, candidates, folder, upstream):
+            load_averages.append(os.getloadavg()[0])
+            rounds.append(turn)
     return Results(rounds), load_averages
 
 
@@ -153,26 +155,19 @@ def _in_turns(options: Options, candidates: Sequence[Candidate], folder: Path, u
     with contextlib.ExitStack() as stack:
         benches: dict[str, Bench] = {}
         for candidate in candidates:
-            site = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
-            try:
-                server = stack.enter_context(running(candidate, site, upstream.port, _SERVER_CORE))
-            except StartFailed as error:
-                _say(f"{candidate.name} did not start: {error}")
-                continue
-            stack.callback(server.resume)
-            bench = Bench(server, upstream, Load(folder), options.effort, candidate.idle_limit, candidate.paced_limit)
-            with _failures_said(f"{candidate.name}: warm_up"):
-                warm_up(bench)
-            server.pause()
-            benches[candidate.name] = bench
+            bench = _started(stack, candidate, options.effort, folder, upstream, count(1))
+            if bench is not None:
+                stack.callback(bench.server.resume)
+                _taken(candidate.name, warm_up, bench)
+                bench.server.pause()
+                benches[candidate.name] = bench
         for number in range(1, count_of_turns + 1):
             began = time.monotonic()
             figures: dict[str, Figures] = {name: {} for name in benches}
             for measure in IN_TURNS:
                 for name, bench in benches.items():
                     bench.server.resume()
-                    with _failures_said(f"{name}: {measure.__name__}"):
-                        figures[name] |= measure(bench)
+                    figures[name] |= _taken(name, measure, bench)
                     bench.server.pause()
             _say(f"turn {number} of {count_of_turns} of all took {time.monotonic() - began:.0f} s")
             yield with_added(figures)
@@ -186,26 +181,41 @@ def _visit(
     upstream: Upstream,
     ids: Iterator[int],
 ) -> Figures:
-    """One life of a server; what fails is said, and is no reason to leave out the rest."""
+    """One life of a server."""
     figures: Figures = {}
-    with tempfile.TemporaryDirectory(dir=folder) as site:
-        try:
-            with running(candidate, Path(site), upstream.port, _SERVER_CORE) as server:
-                bench = Bench(server, upstream, Load(folder), effort, candidate.idle_limit, candidate.paced_limit, ids)
-                for measure in measures:
-                    with _failures_said(f"{candidate.name}: {measure.__name__}"):
-                        figures |= measure(bench)
-        except StartFailed as error:
-            _say(f"{candidate.name} did not start: {error}")
+    with contextlib.ExitStack() as stack:
+        bench = _started(stack, candidate, effort, folder, upstream, ids)
+        if bench is not None:
+            for measure in measures:
+                figures |= _taken(candidate.name, measure, bench)
     return figures
 
 
-@contextlib.contextmanager
-def _failures_said(what: str) -> Iterator[None]:
+def _started(
+    stack: contextlib.ExitStack,
+    candidate: Candidate,
+    effort: Effort,
+    folder: Path,
+    upstream: Upstream,
+    ids: Iterator[int],
+) -> Bench | None:
+    """Its server runs until the stack is closed; None, and why is said, if it does not start."""
+    site = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
     try:
-        yield
+        server = stack.enter_context(running(candidate, site, upstream.port, _SERVER_CORE))
+    except StartFailed as error:
+        _say(f"{candidate.name} did not start: {error}")
+        return None
+    return Bench(server, upstream, Load(folder), effort, candidate.idle_limit, candidate.paced_limit, ids)
+
+
+def _taken(name: str, measure: Measure, bench: Bench) -> Figures:
+    """What fails is said, and is no reason to leave out the rest."""
+    try:
+        return measure(bench)
     except (LoadFailed, OSError, subprocess.SubprocessError) as error:
-        _say(f"{what} failed: {error}")
+        _say(f"{name}: {measure.__name__} failed: {error}")
+        return {}
 
 
 def _heading(options: Options, versions: dict[str, str], load_averages: Sequence[float]) -> str:
